@@ -1,0 +1,1 @@
+"""One room an actor: the pure fold, and beside it the shell that runs it."""

@@ -1,0 +1,1 @@
+"""The clock actor: time enters as beats, and only here."""

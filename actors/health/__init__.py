@@ -1,0 +1,1 @@
+"""Health as one fold over what the others report."""

@@ -1,0 +1,1 @@
+"""The message log: writer, reader, and the recorder actor."""

@@ -1,0 +1,1 @@
+"""Log-in, validation and renewal of the token."""

@@ -1,0 +1,1 @@
+"""Tickloom weaves a live futures tick stream into exact OHLCV bars."""

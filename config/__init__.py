@@ -1,0 +1,1 @@
+"""Typed settings and their sources, sessions and calendars, secrets, feature flags."""

@@ -1,0 +1,137 @@
+"""Records that decide something: they are in the log beside the frames, so a replay needs nothing else.
+
+Every record carries `recv_ns`, the wall clock (ns UTC) at which the session learned of it. None carries a token, a
+key or a login body. All are tagged msgspec structs: `encode_control`/`decode_control` are the JSON payload of the
+log.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from tickloom.messages.market import Instrument
+
+
+class Control(msgspec.Struct, frozen=True, tag_field="record", tag=str.lower, kw_only=True):
+    """Base of all control records."""
+
+    recv_ns: int
+
+
+class SessionStarted(Control):
+    """A session began: its redacted settings, its instruments and its calendars, enough to replay it."""
+
+    version: str
+    settings: dict[str, object]
+    instruments: tuple[Instrument, ...]
+    timeframes: tuple[str, ...]
+    calendars: dict[str, object] = {}
+    resumed: bool = False
+
+
+class SessionStopped(Control):
+    """A session ended in order; open bars are let go as partial here."""
+
+    reason: str = "stopped"
+
+
+class Beat(Control):
+    """The clock said so: bars whose end plus grace lies before `recv_ns` may close."""
+
+
+class Connected(Control):
+    """A hub connection is up and its subscriptions are confirmed."""
+
+    hub: str
+    connection: int
+
+
+class Disconnected(Control):
+    """A hub connection is gone. `cause` is a sentence without secrets."""
+
+    hub: str
+    connection: int
+    cause: str
+
+
+class Subscribed(Control):
+    """A contract's streams are subscribed on a connection."""
+
+    hub: str
+    connection: int
+    contract: str
+    instrument: Instrument
+
+
+class Unsubscribed(Control):
+    """A contract is no longer followed."""
+
+    contract: str
+
+
+class TokenChanged(Control):
+    """A token was obtained or renewed; only when it expires is recorded."""
+
+    expires_ns: int
+    how: str
+
+
+class Gap(Control):
+    """What could not be received: event time `[from_ns, to_ns)` of `contract`, and why."""
+
+    contract: str
+    from_ns: int
+    to_ns: int
+    cause: str
+
+
+class Rejects(Control):
+    """Rows that validation refused, by reason: tick numbers and the words that condemned them."""
+
+    reason: str
+    contract: str
+    ticks: tuple[int, ...]
+    detail: str = ""
+
+
+class Quarantined(Control):
+    """Rows on which an actor's fold failed; they are in no bar, and counted."""
+
+    actor: str
+    reason: str
+    contract: str
+    ticks: tuple[int, ...]
+
+
+AnyControl: TypeAlias = (
+    SessionStarted
+    | SessionStopped
+    | Beat
+    | Connected
+    | Disconnected
+    | Subscribed
+    | Unsubscribed
+    | TokenChanged
+    | Gap
+    | Rejects
+    | Quarantined
+)
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[AnyControl] = msgspec.json.Decoder(AnyControl)
+
+
+def encode_control(record: AnyControl) -> bytes:
+    """Return the record as JSON, tagged with its name."""
+    return _encoder.encode(record)
+
+
+def decode_control(payload: bytes) -> AnyControl:
+    """Read a record back.
+
+    Raises:
+        msgspec.ValidationError: the payload is not a record this version knows.
+    """
+    return _decoder.decode(payload)

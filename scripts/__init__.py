@@ -1,0 +1,1 @@
+"""The command line, the gateway emulator, and set-up entry points."""

@@ -1,0 +1,1 @@
+"""Mailboxes, actors, supervisors, breakers, clocks: the actor system, free of market data."""
