@@ -102,8 +102,8 @@ class Reduced(msgspec.Struct, frozen=True, gc=False):
 
 
 class Bar(msgspec.Struct, frozen=True, gc=False):
-    """A bar in exact form. `open_time` and `close_time` are its bucket `[open_time, close_time)` in ns UTC; prices are in
-    ticks.
+    """A bar in exact form. `open_time` and `close_time` are its bucket `[open_time, close_time)` in ns UTC; prices are
+    in ticks.
 
     `vwap` is `notional / volume` (ticks); `trade_count` prints. `revision` counts the changes since it was first
     closed. `final` is False for an update of a bar that is still open.

@@ -20,7 +20,7 @@ class Control(msgspec.Struct, frozen=True, tag_field="record", tag=str.lower, kw
     recv_ns: int
 
 
-class SessionStarted(Control):
+class SessionStarted(Control, frozen=True):
     """A session began: its redacted settings, its instruments and its calendars, enough to replay it."""
 
     version: str
@@ -31,24 +31,24 @@ class SessionStarted(Control):
     resumed: bool = False
 
 
-class SessionStopped(Control):
+class SessionStopped(Control, frozen=True):
     """A session ended in order; open bars are let go as partial here."""
 
     reason: str = "stopped"
 
 
-class Beat(Control):
+class Beat(Control, frozen=True):
     """The clock said so: bars whose end plus grace lies before `recv_ns` may close."""
 
 
-class Connected(Control):
+class Connected(Control, frozen=True):
     """A hub connection is up and its subscriptions are confirmed."""
 
     hub: str
     connection: int
 
 
-class Disconnected(Control):
+class Disconnected(Control, frozen=True):
     """A hub connection is gone. `cause` is a sentence without secrets."""
 
     hub: str
@@ -56,7 +56,7 @@ class Disconnected(Control):
     cause: str
 
 
-class Subscribed(Control):
+class Subscribed(Control, frozen=True):
     """A contract's streams are subscribed on a connection."""
 
     hub: str
@@ -65,20 +65,20 @@ class Subscribed(Control):
     instrument: Instrument
 
 
-class Unsubscribed(Control):
+class Unsubscribed(Control, frozen=True):
     """A contract is no longer followed."""
 
     contract: str
 
 
-class TokenChanged(Control):
+class TokenChanged(Control, frozen=True):
     """A token was obtained or renewed; only when it expires is recorded."""
 
     expires_ns: int
     how: str
 
 
-class Gap(Control):
+class Gap(Control, frozen=True):
     """What could not be received: event time `[from_ns, to_ns)` of `contract`, and why."""
 
     contract: str
@@ -87,7 +87,7 @@ class Gap(Control):
     cause: str
 
 
-class Rejects(Control):
+class Rejects(Control, frozen=True):
     """Rows that validation refused, by reason: tick numbers and the words that condemned them."""
 
     reason: str
@@ -96,7 +96,7 @@ class Rejects(Control):
     detail: str = ""
 
 
-class Quarantined(Control):
+class Quarantined(Control, frozen=True):
     """Rows on which an actor's fold failed; they are in no bar, and counted."""
 
     actor: str

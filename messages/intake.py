@@ -12,7 +12,7 @@ from typing import TypeAlias
 import msgspec
 
 from tickloom.messages.control import AnyControl
-from tickloom.messages.market import Depth, Ints, Malformed, Prints, Quote
+from tickloom.messages.market import Depth, Ints, Malformed, Prints, Quote, Trades
 
 
 class Frames(msgspec.Struct, frozen=True, gc=False):
@@ -49,3 +49,16 @@ class Numbered(msgspec.Struct, frozen=True, gc=False):
     def last_seq(self) -> int:
         """The sequence number of the item's last frame (its only one for a control record)."""
         return self.seq + (max(len(self.item), 1) - 1 if isinstance(self.item, Frames) else 0)
+
+
+class Validated(msgspec.Struct, frozen=True, gc=False):
+    """What validation passes on, in log order: trades, and the control records that bars depend on.
+
+    `seq` is the log sequence number of the last record folded in; `mono_ns` and `weight` are for latency only: the
+    oldest receipt and the number of trades within.
+    """
+
+    seq: int
+    items: tuple[Trades | AnyControl, ...]
+    mono_ns: int = 0
+    weight: int = 0

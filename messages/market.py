@@ -107,6 +107,22 @@ class Malformed(msgspec.Struct, frozen=True, gc=False):
     prints: int = 0
 
 
+class Reject(msgspec.Struct, frozen=True, gc=False):
+    """A print that validation refused, as it was received, with the reason code and the words that condemned it.
+
+    `tick` is its arrival number (-1 when it could not be decoded far enough to be numbered).
+    """
+
+    contract: str
+    tick: int
+    ts_ns: int
+    price: float
+    size: int
+    side: int
+    reason: str
+    detail: str
+
+
 class Quote(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A sparse top-of-book update: a field that is None is unchanged since the quote before it."""
 

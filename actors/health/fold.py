@@ -1,0 +1,180 @@
+"""Health as one pure fold over what the others report: one word, and the reasons in words.
+
+A condition has a severity and holds as long as its cause does; the status is the worst severity. To keep it from
+flapping, a worse status shows at once and a better one only after `Limits.recover_ns` without the worse. A contract
+is stale only while its calendar says the market is open: closed is not stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from tickloom.messages.control import Beat
+from tickloom.messages.market import NS
+from tickloom.messages.reports import (
+    ActorState,
+    FeedState,
+    Health,
+    HealthInput,
+    LinkState,
+    RecorderState,
+    TokenState,
+)
+
+Status: TypeAlias = Literal["healthy", "degraded", "unhealthy"]
+_RANK: dict[Status, int] = {"healthy": 0, "degraded": 1, "unhealthy": 2}
+
+IsOpen: TypeAlias = Callable[[str, int], bool]
+"""Whether the market of a contract is open at a time (ns)."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Thresholds. Staleness and recovery in ns; `token_ns` is the time left on the token that worries."""
+
+    stale_ns: int = 30 * NS
+    delay_ns: int = 2 * NS
+    recover_ns: int = 2 * NS
+    token_ns: int = 300 * NS
+    forget_ns: int = 10 * NS
+
+
+class HealthState(msgspec.Struct, frozen=True):
+    """Latest inputs by subject, the time of the last beat, and the verdict with since when it stands."""
+
+    links: dict[str, LinkState] = {}
+    feed: dict[str, tuple[int, int]] = {}
+    token: TokenState | None = None
+    recorder: RecorderState | None = None
+    breakers: dict[str, ActorState] = {}
+    failed: dict[str, tuple[int, str]] = {}
+    now_ns: int = 0
+    status: Status = "healthy"
+    since_ns: int = 0
+    better_since_ns: int = 0
+    reasons: tuple[str, ...] = ()
+
+
+class HealthFold:
+    """The fold `(HealthState, [HealthInput | Beat]) -> (HealthState, [Health])`; a `Health` for each transition."""
+
+    def __init__(self, limits: Limits, is_open: IsOpen) -> None:
+        self.limits = limits
+        self.is_open = is_open
+
+    def initial(self) -> HealthState:
+        """Nothing known, nothing wrong."""
+        return HealthState()
+
+    def step(self, state: HealthState, messages: Sequence[HealthInput | Beat]) -> tuple[HealthState, list[Health]]:
+        """Fold inputs in order, then judge once."""
+        links, feed = dict(state.links), dict(state.feed)
+        breakers, failed = dict(state.breakers), dict(state.failed)
+        token, recorder, now = state.token, state.recorder, state.now_ns
+        for message in messages:
+            match message:
+                case Beat():
+                    now = max(now, message.recv_ns)
+                case LinkState():
+                    links[message.hub] = message
+                case FeedState():
+                    feed.update({c: (newest, recv) for c, newest, recv in message.contracts})
+                case TokenState():
+                    token = message
+                case RecorderState():
+                    recorder = message
+                case ActorState(path, what, detail):
+                    if what in ("breaker_open", "breaker_half_open"):
+                        breakers[path] = message
+                    elif what == "breaker_closed":
+                        breakers.pop(path, None)
+                    elif what == "failed":
+                        failed[path] = (now, detail)
+                    elif what == "stopped":
+                        breakers.pop(path, None)
+                        failed.pop(path, None)
+        failed = {p: f for p, f in failed.items() if now - f[0] < self.limits.forget_ns}
+        after = msgspec.structs.replace(
+            state,
+            links=links,
+            feed=feed,
+            token=token,
+            recorder=recorder,
+            breakers=breakers,
+            failed=failed,
+            now_ns=now,
+        )
+        return self._judge(state, after)
+
+    def split(self, messages: Sequence[object]) -> None:
+        """Inputs are states, not deltas: a failing batch is dropped whole and the next one says it all again."""
+
+    def _judge(self, before: HealthState, state: HealthState) -> tuple[HealthState, list[Health]]:
+        worst: Status = "healthy"
+        conditions = list(self._conditions(state))
+        for severity, _ in conditions:
+            if _RANK[severity] > _RANK[worst]:
+                worst = severity
+        reasons = tuple(reason for _, reason in conditions)
+        now = state.now_ns
+        if _RANK[worst] > _RANK[before.status]:
+            verdict, since, better = worst, now, 0
+        elif worst == before.status:
+            verdict, since, better = worst, before.since_ns, 0
+        else:
+            better = before.better_since_ns or now
+            if now - better >= self.limits.recover_ns:
+                verdict, since, better = worst, now, 0
+            else:
+                verdict, since = before.status, before.since_ns
+                reasons = reasons or before.reasons
+        after = msgspec.structs.replace(state, status=verdict, since_ns=since, better_since_ns=better, reasons=reasons)
+        return after, [self.view(after)] if verdict != before.status else []
+
+    def _conditions(self, state: HealthState) -> list[tuple[Status, str]]:
+        limits, now = self.limits, state.now_ns
+        found: list[tuple[Status, str]] = []
+        for hub, link in sorted(state.links.items()):
+            if link.state in ("down", "connecting"):
+                found.append(("degraded", f"{hub} hub is {link.state}" + (f": {link.detail}" if link.detail else "")))
+            elif link.state == "lost":
+                found.append(("unhealthy", f"{hub} hub is lost for good: {link.detail}"))
+        for contract, (newest, recv) in sorted(state.feed.items()):
+            silent = now - recv
+            if silent > limits.stale_ns and self.is_open(contract, now):
+                found.append(("degraded", f"{contract} has sent nothing for {silent // NS} s while its market is open"))
+            elif recv - newest > limits.delay_ns and silent <= limits.stale_ns:
+                found.append(("degraded", f"{contract} arrives {(recv - newest) / NS:.1f} s late"))
+        if state.token is not None and state.token.expires_ns and now:
+            left = state.token.expires_ns - now
+            if left <= 0:
+                found.append(("unhealthy", "the token has expired" + _why(state.token.detail)))
+            elif left < limits.token_ns:
+                found.append(("degraded", f"the token expires in {left // NS} s" + _why(state.token.detail)))
+        if state.recorder is not None and not state.recorder.writing:
+            found.append(("unhealthy", f"the log is not being written: {state.recorder.detail}"))
+        for path, change in sorted(state.breakers.items()):
+            word = "open" if change.state == "breaker_open" else "half open"
+            found.append(("unhealthy", f"the breaker of {path} is {word}" + _why(change.detail)))
+        found += [("degraded", f"{path} failed: {why}") for path, (_, why) in sorted(state.failed.items())]
+        return found
+
+    def view(self, state: HealthState) -> Health:
+        """Return the state as the value others see."""
+        now = state.now_ns
+        token = state.token
+        return Health(
+            status=state.status,
+            reasons=state.reasons,
+            since_ns=state.since_ns,
+            links={hub: link.state for hub, link in state.links.items()},
+            staleness={c: max(now - recv, 0) / NS for c, (_, recv) in state.feed.items()},
+            feed_delay_ms={c: (recv - newest) / 1e6 for c, (newest, recv) in state.feed.items()},
+            token_seconds=max(token.expires_ns - now, 0) / NS if token and token.expires_ns else None,
+        )
+
+
+def _why(detail: str) -> str:
+    return f": {detail}" if detail else ""

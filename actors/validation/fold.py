@@ -1,0 +1,388 @@
+"""Validation as a pure fold: numbered intake in, trades in exact ticks and rejects out. Every print ends in one bin.
+
+Theory of operation. Prints of consecutive frames are gathered by contract and let go as one `Trades` a contract at the
+next control record or at the end of the batch, so order against beats is kept and batches stay large. Short runs of
+prints are judged row by row; long ones with arrays, in stretches: a stretch in which every row passes every rule is
+taken whole, and the rows around a failing one are judged by the same row function. The result does not depend on which
+path was taken.
+
+A price outside the band around the last accepted one is *held*. When `Rules.confirm` consecutive prints lie near one
+another the move is real and all of them pass, in order; when a print returns to the band the held ones are rejected as
+`jump`. Prints held when the session stops are rejected: nobody confirmed them.
+
+`late` is measured against the newest *event* time of the contract, never against a clock: a feed that stalls and then
+delivers loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from tickloom.actors.validation.rules import (
+    GRID_TOLERANCE,
+    MAX_TICKS,
+    REASONS,
+    Held,
+    Reason,
+    Reference,
+    Rules,
+    check_row,
+    on_grid,
+    within_band,
+)
+from tickloom.messages.control import AnyControl, SessionStarted, SessionStopped, Subscribed
+from tickloom.messages.intake import Frames, Numbered, Validated
+from tickloom.messages.market import (
+    FloatArray,
+    Instrument,
+    IntArray,
+    Ints,
+    Prints,
+    Reject,
+    Trades,
+    as_float64,
+    as_int64,
+    as_list,
+)
+
+VECTOR_ROWS = 48
+"""From this many prints of one contract on, arrays beat rows (measured by benchmarks/validation.py)."""
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """Exact totals: prints received (decoded or malformed), trades accepted, prints rejected by reason."""
+
+    received: int = 0
+    accepted: int = 0
+    rejected: dict[str, int] = {}
+
+    @property
+    def held(self) -> int:
+        """Prints neither accepted nor rejected yet."""
+        return self.received - self.accepted - sum(self.rejected.values())
+
+
+class ValidationState(msgspec.Struct, frozen=True):
+    """Instruments by contract, a reference by contract, exact totals, and the last record folded in."""
+
+    instruments: dict[str, Instrument] = {}
+    references: dict[str, Reference] = {}
+    counts: Counts = Counts()
+    seq: int = 0
+
+
+class _Rows:
+    """Accepted rows of one contract, growing within one step: lists, or arrays when one stretch is all there is."""
+
+    __slots__ = ("blocks", "price", "side", "size", "tick", "ts")
+
+    def __init__(self) -> None:
+        self.ts: list[int] = []
+        self.price: list[int] = []
+        self.size: list[int] = []
+        self.side: list[int] = []
+        self.tick: list[int] = []
+        self.blocks: list[tuple[Ints, Ints, Ints, Ints, Ints]] = []
+
+    def add(self, ts: int, price: int, size: int, side: int, tick: int) -> None:
+        self.ts.append(ts)
+        self.price.append(price)
+        self.size.append(size)
+        self.side.append(side)
+        self.tick.append(tick)
+
+    def add_block(self, ts: Ints, price: Ints, size: Ints, side: Ints, tick: Ints) -> None:
+        self._seal()
+        self.blocks.append((ts, price, size, side, tick))
+
+    def _seal(self) -> None:
+        if self.ts:
+            self.blocks.append((self.ts, self.price, self.size, self.side, self.tick))
+            self.ts, self.price, self.size, self.side, self.tick = [], [], [], [], []
+
+    def trades(self, contract: str, mono_ns: int) -> Trades:
+        if not self.blocks:
+            return Trades(contract, self.ts, self.price, self.size, self.side, self.tick, mono_ns)
+        self._seal()
+        if len(self.blocks) == 1:
+            ts, price, size, side, tick = self.blocks[0]
+        else:
+            ts, price, size, side, tick = (
+                np.concatenate([as_int64(column) for column in columns]) for columns in zip(*self.blocks, strict=True)
+            )
+        return Trades(contract, ts, price, size, side, tick, mono_ns)
+
+
+class _Step:
+    """The working copy of one step: copied lazily from the state, thrown away if the step fails."""
+
+    def __init__(self, rules: Rules, state: ValidationState, vector_rows: int) -> None:
+        self.rules = rules
+        self.vector_rows = vector_rows
+        self.state = state
+        self.instruments = state.instruments
+        self.references = dict(state.references)
+        self.received = state.counts.received
+        self.accepted = state.counts.accepted
+        self.rejected = dict(state.counts.rejected)
+        self.seq = state.seq
+        self.items: list[Trades | AnyControl] = []
+        self.rejects: list[Reject] = []
+        self.rows: dict[str, _Rows] = {}
+        self.mono_ns = 0
+        self.weight = 0
+
+    # -- prints ---------------------------------------------------------------------------------------------
+
+    def frames(self, frames: Frames) -> None:
+        for bad in frames.malformed:
+            if bad.prints:
+                self.received += bad.prints
+                self.rejected[bad.reason] = self.rejected.get(bad.reason, 0) + bad.prints
+                self.rejects.append(Reject("", -1, 0, float("nan"), 0, 2, bad.reason, bad.detail))
+        prints = frames.prints
+        if prints is None or not len(prints):
+            return
+        self.received += len(prints)
+        if not self.mono_ns:
+            self.mono_ns = int(frames.mono_ns[0])
+        if len(prints) < self.vector_rows:
+            self._each(prints, frames.recv_ns)
+        else:
+            self._by_contract(prints, frames.recv_ns)
+
+    def _each(self, prints: Prints, recv_ns: Ints) -> None:
+        """Judge a short run of prints one after the other."""
+        names, recv = prints.contracts, recv_ns
+        tick = prints.first_tick
+        for c, ts, price, size, side, frame in zip(
+            as_list(prints.contract),
+            as_list(prints.ts_ns),
+            as_list(prints.price),
+            as_list(prints.size),
+            as_list(prints.side),
+            as_list(prints.frame),
+            strict=True,
+        ):
+            name = names[c]
+            instrument = self.instruments.get(name)
+            if instrument is None:
+                self._reject(name, tick, ts, price, size, side, "unknown_contract")
+            else:
+                self._judge(instrument, tick, ts, price, size, side, int(recv[frame]))
+            tick += 1
+
+    def _by_contract(self, prints: Prints, recv_ns: Ints) -> None:
+        """Judge a long run with arrays, contract by contract (contracts do not see one another)."""
+        contract = as_int64(prints.contract)
+        ts, price = as_int64(prints.ts_ns), as_float64(prints.price)
+        size, side = as_int64(prints.size), as_int64(prints.side)
+        recv = as_int64(recv_ns)[as_int64(prints.frame)]
+        tick = np.arange(prints.first_tick, prints.first_tick + len(prints), dtype=np.int64)
+        single = len(prints.contracts) == 1
+        for index, name in enumerate(prints.contracts):
+            if single:
+                self._column(name, tick, ts, price, size, side, recv)
+                return
+            chosen = np.flatnonzero(contract == index)
+            if len(chosen):
+                self._column(name, tick[chosen], ts[chosen], price[chosen], size[chosen], side[chosen], recv[chosen])
+
+    def _column(
+        self,
+        name: str,
+        tick: IntArray,
+        ts: IntArray,
+        price: FloatArray,
+        size: IntArray,
+        side: IntArray,
+        recv: IntArray,
+    ) -> None:
+        rules, instrument = self.rules, self.instruments.get(name)
+        if instrument is None:
+            for i in range(len(tick)):
+                self._reject(
+                    name, int(tick[i]), int(ts[i]), float(price[i]), int(size[i]), int(side[i]), "unknown_contract"
+                )
+            return
+        with np.errstate(invalid="ignore", over="ignore"):
+            exact = price * (instrument.denominator / 1.0) / instrument.numerator
+            rounded = np.rint(exact)
+            good = np.abs(exact - rounded) <= GRID_TOLERANCE  # False for NaN and infinities
+            good &= np.abs(exact) <= MAX_TICKS
+            ticks = np.where(good, rounded, 0.0).astype(np.int64)
+        good &= size >= (1 if rules.zero_size == "reject" else 0)
+        good &= size <= rules.max_size
+        good &= ts - recv <= rules.future_ns
+        start, n = 0, len(tick)
+        # Where every row is good alone, what is left are the rules between neighbours: band and lateness.
+        bad_alone = np.flatnonzero(~good)
+        while start < n:
+            reference = self.references.get(name, Reference())
+            stop = int(bad_alone[np.searchsorted(bad_alone, start)]) if len(bad_alone) and bad_alone[-1] >= start else n
+            taken = 0
+            if not reference.held and reference.last is not None and stop > start:
+                taken = self._stretch(name, reference, tick, ts, ticks, size, side, start, stop)
+            start += taken
+            if taken == 0:
+                # One row by the row function: it rejects, holds, confirms or sets the first reference.
+                i = start
+                self._judge(
+                    instrument, int(tick[i]), int(ts[i]), float(price[i]), int(size[i]), int(side[i]), int(recv[i])
+                )
+                start += 1
+
+    def _stretch(
+        self,
+        name: str,
+        reference: Reference,
+        tick: IntArray,
+        ts: IntArray,
+        ticks: IntArray,
+        size: IntArray,
+        side: IntArray,
+        start: int,
+        stop: int,
+    ) -> int:
+        """Accept the longest prefix of [start, stop) whose rows pass band and lateness; return its length."""
+        assert reference.last is not None
+        rules = self.rules
+        p = ticks[start:stop]
+        before = np.empty_like(p)
+        before[0] = reference.last
+        before[1:] = p[:-1]
+        ok = np.abs(p - before) <= np.maximum(rules.band * np.abs(before), rules.band_ticks)
+        t = ts[start:stop]
+        newest = np.maximum(np.maximum.accumulate(t), reference.newest_ns)
+        # a row is late against the newest stamp before it; its own stamp cannot make it late
+        ok &= newest - t <= rules.lateness_ns
+        length = len(p) if ok.all() else int(np.argmin(ok))
+        if length == 0:
+            return 0
+        end = start + length
+        rows = self.rows.setdefault(name, _Rows())
+        rows.add_block(ts[start:end], ticks[start:end], size[start:end], side[start:end], tick[start:end])
+        self.accepted += length
+        self.weight += length
+        self.references[name] = Reference(int(newest[length - 1]), int(p[length - 1]))
+        return length
+
+    def _judge(self, instrument: Instrument, tick: int, ts: int, price: float, size: int, side: int, recv: int) -> None:
+        """Judge one print: reject it, hold it, or accept it with whatever it confirms."""
+        rules, name = self.rules, instrument.contract
+        reference = self.references.get(name) or Reference()
+        reason = check_row(rules, instrument, reference.newest_ns, ts, price, size, recv)
+        if reason is not None:
+            self._reject(name, tick, ts, price, size, side, reason)
+            return
+        ticks = on_grid(instrument, price)
+        assert ticks is not None
+        last = reference.last
+        near = within_band(rules, last, ticks) if last is not None else ticks > 0 and not reference.held
+        if near:
+            self._condemn(name, reference.held)
+            self._accept(name, tick, ts, ticks, size, side, reference.newest_ns)
+            return
+        row = Held(tick, ts, ticks, price, size, side)
+        if reference.held and not within_band(rules, reference.held[-1].ticks, ticks):
+            self._condemn(name, reference.held)
+            held: tuple[Held, ...] = (row,)
+        else:
+            held = (*reference.held, row)
+        if len(held) < rules.confirm:
+            self.references[name] = Reference(reference.newest_ns, reference.last, held)
+            return
+        newest = reference.newest_ns
+        for h in held:
+            self._accept(name, h.tick, h.ts_ns, h.ticks, h.size, h.side, newest)
+            newest = max(newest, h.ts_ns)
+
+    def _accept(self, name: str, tick: int, ts: int, ticks: int, size: int, side: int, newest: int) -> None:
+        rows = self.rows.get(name)
+        if rows is None:
+            rows = self.rows[name] = _Rows()
+        rows.add(ts, ticks, size, side, tick)
+        self.accepted += 1
+        self.weight += 1
+        self.references[name] = Reference(ts if ts > newest else newest, ticks)
+
+    def _reject(self, name: str, tick: int, ts: int, price: float, size: int, side: int, reason: Reason) -> None:
+        self.rejected[reason] = self.rejected.get(reason, 0) + 1
+        self.rejects.append(Reject(name, tick, ts, price, size, side, reason, REASONS[reason]))
+
+    def _condemn(self, name: str, held: tuple[Held, ...]) -> None:
+        for h in held:
+            self._reject(name, h.tick, h.ts_ns, h.price, h.size, h.side, "jump")
+
+    # -- control --------------------------------------------------------------------------------------------
+
+    def control(self, record: AnyControl) -> None:
+        self.flush()
+        if isinstance(record, SessionStarted):
+            self.instruments = {**self.instruments, **{i.contract: i for i in record.instruments}}
+        elif isinstance(record, Subscribed):
+            self.instruments = {**self.instruments, record.contract: record.instrument}
+        elif isinstance(record, SessionStopped):
+            for name, reference in self.references.items():
+                if reference.held:
+                    self._condemn(name, reference.held)
+                    self.references[name] = Reference(reference.newest_ns, reference.last)
+        self.items.append(record)
+
+    def flush(self) -> None:
+        """Let gathered rows go as one `Trades` a contract."""
+        for name, rows in self.rows.items():
+            self.items.append(rows.trades(name, self.mono_ns))
+        self.rows = {}
+
+    def result(self) -> tuple[ValidationState, list[Validated | Reject]]:
+        self.flush()
+        state = ValidationState(
+            self.instruments, self.references, Counts(self.received, self.accepted, self.rejected), self.seq
+        )
+        outputs: list[Validated | Reject] = []
+        if self.items:
+            outputs.append(Validated(self.seq, tuple(self.items), self.mono_ns, self.weight))
+        outputs.extend(self.rejects)
+        return state, outputs
+
+
+class ValidationFold:
+    """The fold `(ValidationState, [Numbered]) -> (ValidationState, [Validated | Reject])`. Holds rules only.
+
+    `vector_rows` is the length from which a run of prints is judged with arrays; the result does not depend on it.
+    """
+
+    def __init__(self, rules: Rules, vector_rows: int = VECTOR_ROWS) -> None:
+        self.rules = rules
+        self.vector_rows = vector_rows
+
+    def initial(self) -> ValidationState:
+        """Nothing known: every contract is unknown until a record names its instrument."""
+        return ValidationState()
+
+    def step(
+        self, state: ValidationState, messages: Sequence[Numbered]
+    ) -> tuple[ValidationState, list[Validated | Reject]]:
+        """Fold `messages` in order. A record not after the last one folded in is passed over: feeding is idempotent."""
+        step = _Step(self.rules, state, self.vector_rows)
+        for message in messages:
+            if message.seq <= step.seq:
+                continue
+            step.seq = message.last_seq
+            item = message.item
+            if isinstance(item, Frames):
+                step.frames(item)
+            else:
+                step.control(item)
+        return step.result()
+
+    def split(self, messages: Sequence[Numbered]) -> tuple[Sequence[Numbered], Sequence[Numbered]] | None:
+        """Halve a failing batch by messages; a single message cannot be halved."""
+        if len(messages) < 2:
+            return None
+        middle = len(messages) // 2
+        return messages[:middle], messages[middle:]

@@ -1,0 +1,108 @@
+"""What actors tell statistics and health about themselves, and what those two tell the outside.
+
+Reports are cumulative since the incarnation began (`epoch`), so a lost report costs nothing and a repeated one
+counts once.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+
+class Report(msgspec.Struct, frozen=True):
+    """An actor's counters since its incarnation began.
+
+    `latency` holds (bucket, count) pairs of a `Histogram`, in nanoseconds from receipt to the update of a bar.
+    """
+
+    source: str
+    epoch: int
+    counters: dict[str, int] = {}
+    latency: tuple[tuple[int, int], ...] = ()
+    max_ns: int = 0
+
+
+class LinkState(msgspec.Struct, frozen=True):
+    """A hub connection's state as its actor sees it. `detail` is a sentence without secrets."""
+
+    hub: str
+    state: Literal["connecting", "up", "down", "lost"]
+    detail: str = ""
+    round_trip_ns: int = 0
+
+
+class FeedState(msgspec.Struct, frozen=True):
+    """How fresh each contract is: (contract, newest event stamp, last receipt), both in ns."""
+
+    contracts: tuple[tuple[str, int, int], ...]
+
+
+class TokenState(msgspec.Struct, frozen=True):
+    """The token as its actor sees it: `expires_ns` 0 means there is none."""
+
+    expires_ns: int
+    detail: str = ""
+
+
+class RecorderState(msgspec.Struct, frozen=True):
+    """Whether the log is being written; `detail` says what is wrong."""
+
+    writing: bool
+    detail: str = ""
+
+
+class ActorState(msgspec.Struct, frozen=True):
+    """A supervision event worth knowing: an actor failed, came back, or its breaker changed."""
+
+    path: str
+    state: Literal["failed", "restarted", "breaker_open", "breaker_half_open", "breaker_closed", "stopped"]
+    detail: str = ""
+
+
+HealthInput: TypeAlias = LinkState | FeedState | TokenState | RecorderState | ActorState
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The session's health in one word, with the reasons in words.
+
+    `staleness` is seconds since the last print by contract; `feed_delay_ms` receipt minus event stamp of the newest
+    print; `token_seconds` the time left on the token (None: no token is needed).
+    """
+
+    status: Literal["healthy", "degraded", "unhealthy"]
+    reasons: tuple[str, ...] = ()
+    since_ns: int = 0
+    links: dict[str, str] = {}
+    staleness: dict[str, float] = {}
+    feed_delay_ms: dict[str, float] = {}
+    token_seconds: float | None = None
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """Percentiles of receipt-to-bar latency in milliseconds, and how many trades they speak of."""
+
+    trades: int = 0
+    p50_ms: float = 0.0
+    p90_ms: float = 0.0
+    p99_ms: float = 0.0
+    p999_ms: float = 0.0
+    max_ms: float = 0.0
+
+
+class Statistics(msgspec.Struct, frozen=True):
+    """A snapshot of the session's counters. Of fixed size, whatever the uptime.
+
+    `counters` are totals by actor path and name; `ticks_per_second` is over the last ten seconds; `latency` is that
+    of the slowest timeframe, `latency_by_source` each one's.
+    """
+
+    seconds: float = 0.0
+    ticks: int = 0
+    ticks_per_second: float = 0.0
+    rejected: dict[str, int] = {}
+    counters: dict[str, dict[str, int]] = {}
+    latency: Latency = Latency()
+    latency_by_source: dict[str, Latency] = {}
+    sources_refused: int = 0

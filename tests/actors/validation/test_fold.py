@@ -1,0 +1,189 @@
+"""Validation: every print ends in exactly one bin, whatever path, batch or rubbish it came by."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tickloom.actors.validation.fold import ValidationFold, ValidationState
+from tickloom.actors.validation.rules import REASONS, Rules
+from tickloom.messages.control import SessionStarted, SessionStopped
+from tickloom.messages.intake import Frames, Numbered, Validated
+from tickloom.messages.market import NS, Instrument, Malformed, Prints, Reject, Trades, as_list
+
+ES = Instrument("CON.F.US.EP.Z25", 1, 4, symbol="F.US.EP")
+CL = Instrument("CON.F.US.CLE.F26", 1, 100, symbol="F.US.CLE")
+T0 = 1_763_990_000 * NS
+Row = tuple[str, int, float, int]  # contract, stamp, price, size
+
+
+def started(seq: int = 1) -> Numbered:
+    record = SessionStarted(recv_ns=T0, version="t", settings={}, instruments=(ES, CL), timeframes=())
+    return Numbered(seq, record)
+
+
+def frames(
+    seq: int, rows: Sequence[Row], first_tick: int, recv_ns: int = T0, malformed: tuple[Malformed, ...] = ()
+) -> Numbered:
+    names = tuple(dict.fromkeys(row[0] for row in rows))
+    prints = Prints(
+        contracts=names,
+        contract=[names.index(row[0]) for row in rows],
+        ts_ns=[row[1] for row in rows],
+        price=[row[2] for row in rows],
+        size=[row[3] for row in rows],
+        side=[0] * len(rows),
+        frame=[0] * len(rows),
+        first_tick=first_tick,
+    )
+    return Numbered(seq, Frames("market/1", [recv_ns], [0], None, prints, malformed=malformed))
+
+
+def run(
+    fold: ValidationFold, messages: Sequence[Numbered], cuts: Sequence[int] = ()
+) -> tuple[ValidationState, list, list[Reject]]:
+    """Feed `messages` in batches cut at `cuts`; return the state, accepted rows by (contract, tick), rejects."""
+    state, rows, rejects = fold.initial(), [], []
+    edges = [0, *sorted(set(cuts)), len(messages)]
+    for a, b in itertools.pairwise(edges):
+        state, outputs = fold.step(state, messages[a:b])
+        for output in outputs:
+            if isinstance(output, Reject):
+                rejects.append(output)
+                continue
+            assert isinstance(output, Validated)
+            for item in output.items:
+                if isinstance(item, Trades):
+                    columns = (item.tick, item.ts_ns, item.price, item.size, item.side)
+                    rows += [(item.contract, *row) for row in zip(*map(as_list, columns), strict=True)]
+    return state, sorted(rows), sorted(rejects, key=lambda r: (r.contract, r.tick))
+
+
+def accepted(rows: Sequence[Row], rules: Rules | None = None) -> list[float]:
+    fold = ValidationFold(rules or Rules())
+    _, got, _ = run(fold, [started(), frames(2, rows, 1)])
+    return [row[3] for row in got]
+
+
+def reasons(rows: Sequence[Row], rules: Rules | None = None, *, stop: bool = False) -> list[str]:
+    messages = [started(), frames(2, rows, 1)]
+    if stop:
+        messages.append(Numbered(3, SessionStopped(recv_ns=T0)))
+    _, _, rejects = run(ValidationFold(rules or Rules()), messages)
+    return [r.reason for r in rejects]
+
+
+def test_a_good_print_becomes_exact_ticks() -> None:
+    assert accepted([(ES.contract, T0, 2100.25, 3)]) == [8401]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (("CON.F.US.XXX.Z25", T0, 1.0, 1), "unknown_contract"),
+        ((ES.contract, T0, math.nan, 1), "not_finite"),
+        ((ES.contract, T0, math.inf, 1), "not_finite"),
+        ((ES.contract, T0, 1.7976931348623157e308, 1), "off_grid"),
+        ((ES.contract, T0, 2100.30, 1), "off_grid"),
+        ((ES.contract, T0, 2100.25, -1), "size_negative"),
+        ((ES.contract, T0, 2100.25, 0), "size_zero"),
+        ((ES.contract, T0, 2100.25, 10**7), "size_large"),
+        ((ES.contract, T0 + 6 * NS, 2100.25, 1), "future"),
+        ((ES.contract, T0 - 11 * NS, 2100.25, 1), "late"),
+    ],
+)
+def test_a_bad_print_is_rejected_by_name_and_its_neighbours_pass(row: Row, reason: str) -> None:
+    good = (ES.contract, T0, 2100.00, 1)
+    assert reasons([good, row, good]) == [reason]
+    assert accepted([good, row, good]) == [8400, 8400]
+    assert reason in REASONS
+
+
+def test_size_zero_passes_when_the_rules_say_so() -> None:
+    assert accepted([(ES.contract, T0, 2100.0, 0)], Rules(zero_size="accept")) == [8400]
+
+
+def test_a_lone_jump_is_rejected_when_the_price_comes_back() -> None:
+    rows = [(ES.contract, T0, p, 1) for p in (2100.0, 0.25, 2100.25)]
+    assert reasons(rows) == ["jump"]
+    assert accepted(rows) == [8400, 8401]
+
+
+def test_a_jump_confirmed_by_the_prints_after_it_is_a_move_and_loses_nothing() -> None:
+    rows = [(ES.contract, T0, p, 1) for p in (2100.0, 1500.0, 1500.25, 1499.75, 1500.0)]
+    assert reasons(rows) == []
+    assert accepted(rows) == [8400, 6000, 6001, 5999, 6000]
+
+
+def test_an_unconfirmed_jump_is_rejected_when_the_session_stops() -> None:
+    rows = [(ES.contract, T0, 2100.0, 1), (ES.contract, T0, 1500.0, 1)]
+    assert reasons(rows) == []
+    assert reasons(rows, stop=True) == ["jump"]
+
+
+def test_crude_oil_may_walk_below_zero() -> None:
+    prices = [0.5 - 0.25 * i for i in range(20)]
+    assert accepted([(CL.contract, T0, p, 1) for p in prices]) == [round(p * 100) for p in prices]
+
+
+def test_malformed_prints_count_as_received_and_rejected() -> None:
+    bad = Malformed(0, "schema", "price is a string", prints=2)
+    state, rows, rejects = run(
+        ValidationFold(Rules()), [started(), frames(2, [(ES.contract, T0, 2100.0, 1)], 1, malformed=(bad,))]
+    )
+    assert (state.counts.received, len(rows), state.counts.rejected, len(rejects)) == (3, 1, {"schema": 2}, 1)
+
+
+def test_a_record_fed_twice_counts_once() -> None:
+    fold = ValidationFold(Rules())
+    item = frames(2, [(ES.contract, T0, 2100.0, 1)], 1)
+    state, rows, _ = run(fold, [started(), item, item, started(), item])
+    assert (state.counts.accepted, len(rows)) == (1, 1)
+
+
+_prices = st.one_of(
+    st.integers(8380, 8420).map(lambda t: t / 4),
+    st.integers(8380, 8420).map(lambda t: t / 4),
+    st.sampled_from([0.0, -2100.0, 1500.0, 1500.25, 2100.1, math.nan, math.inf, -math.inf, 1e308, 1e-300]),
+    st.floats(),
+)
+_rows = st.tuples(
+    st.sampled_from([ES.contract, ES.contract, CL.contract, "CON.F.US.NOPE.Z25"]),
+    st.integers(-15, 8).map(lambda s: T0 + s * NS),
+    _prices,
+    st.sampled_from([1, 2, 5, 0, -1, 10**6, 10**7, 2**62]),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    batches=st.lists(st.lists(_rows, min_size=1, max_size=40), min_size=1, max_size=6),
+    cuts=st.lists(st.integers(0, 7), max_size=5),
+    stop=st.booleans(),
+)
+def test_rows_and_arrays_agree_under_any_rubbish_and_any_batching(
+    batches: list[list[Row]], cuts: list[int], stop: bool
+) -> None:
+    messages, tick = [started()], 1
+    for i, rows in enumerate(batches):
+        messages.append(frames(2 + i, rows, tick))
+        tick += len(rows)
+    if stop:
+        messages.append(Numbered(2 + len(batches), SessionStopped(recv_ns=T0)))
+    by_row, rows_a, rejects_a = run(ValidationFold(Rules(), vector_rows=10**9), messages)
+    by_array, rows_b, rejects_b = run(
+        ValidationFold(Rules(), vector_rows=1), messages, [c for c in cuts if c < len(messages)]
+    )
+    assert rows_a == rows_b
+    assert [(r.contract, r.tick, r.reason) for r in rejects_a] == [(r.contract, r.tick, r.reason) for r in rejects_b]
+    assert by_row == by_array
+    bins = sorted([row[1] for row in rows_a] + [r.tick for r in rejects_a])
+    held = [h.tick for reference in by_row.references.values() for h in reference.held]
+    assert sorted(bins + held) == list(range(1, tick)), "every print is in exactly one bin"
+    assert by_row.counts.held == len(held)
+    assert not (stop and held)
