@@ -1,0 +1,205 @@
+"""All settings together, and what of them must agree: calendars, instruments, timeframes.
+
+Settings are values: frozen, checked when made, the same whether they come from a file, the environment or a program.
+They hold no secret, so they can go into the log and onto the screen as they are; user name and key are found by
+`tickloom.config.credentials`. How the sources are read and which one wins is in `tickloom.config.sources`; the keys
+themselves are in `tickloom.config.sections`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from typing import Any
+
+import msgspec
+
+from tickloom.config.buckets import check_fit
+from tickloom.config.calendars import Calendar, CalendarError, calendar_from, calendar_name, find_calendar, product_root
+from tickloom.config.fields import SettingsError, fields_of, nearest
+from tickloom.config.flags import FlagsSettings
+from tickloom.config.secrets import redact_value
+from tickloom.config.sections import (
+    SECTIONS,
+    GatewaySettings,
+    HealthSettings,
+    HistorySettings,
+    HttpSettings,
+    LoggingSettings,
+    MailboxesSettings,
+    RecorderSettings,
+    SessionSettings,
+    SinksSettings,
+    SupervisionSettings,
+    ValidationSettings,
+)
+from tickloom.config.timeframes import Timeframe, TimeframeError
+
+
+class InstrumentSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the settings know better than the gateway of one contract (its id), or of a product (its root, like `MNQ`).
+
+    `tick_size` is a decimal in quotes, so that it is exact; `calendar` is a calendar's name. Empty: as the gateway
+    says.
+    """
+
+    tick_size: str = ""
+    calendar: str = ""
+
+    @property
+    def tick(self) -> tuple[int, int] | None:
+        """The tick size as numerator and denominator, in lowest terms; None when it is not overridden."""
+        return Fraction(Decimal(self.tick_size)).as_integer_ratio() if self.tick_size else None
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings. `Settings()` is the defaults; `tickloom.config.sources.load` reads the sources.
+
+    `calendars` adds to the built-in ones or replaces them by name; `instruments` is keyed by contract id or product
+    root. Both may be given as plain data (a table of the file) and come out typed.
+
+    Raises:
+        SettingsError: parts that do not go together: an unknown calendar, a timeframe that does not fit a contract's.
+    """
+
+    gateway: GatewaySettings = GatewaySettings()
+    session: SessionSettings = SessionSettings()
+    recorder: RecorderSettings = RecorderSettings()
+    sinks: SinksSettings = SinksSettings()
+    validation: ValidationSettings = ValidationSettings()
+    health: HealthSettings = HealthSettings()
+    supervision: SupervisionSettings = SupervisionSettings()
+    mailboxes: MailboxesSettings = MailboxesSettings()
+    http: HttpSettings = HttpSettings()
+    history: HistorySettings = HistorySettings()
+    logging: LoggingSettings = LoggingSettings()
+    flags: FlagsSettings = FlagsSettings()
+    calendars: dict[str, Calendar] = {}
+    instruments: dict[str, InstrumentSettings] = {}
+
+    def __post_init__(self) -> None:
+        calendars = {name: _calendar(name, entry) for name, entry in _table(self.calendars, "calendars").items()}
+        instruments = {
+            name: _instrument(name, entry) for name, entry in _table(self.instruments, "instruments").items()
+        }
+        msgspec.structs.force_setattr(self, "calendars", calendars)
+        msgspec.structs.force_setattr(self, "instruments", instruments)
+        for name, instrument in instruments.items():
+            if instrument.calendar:
+                self._calendar_named(instrument.calendar, f"instruments.{name}.calendar")
+        for contract in self.session.contracts:
+            calendar = self.calendar_for(contract)
+            for frame in map(Timeframe.parse, self.session.timeframes):
+                if not frame.is_activity:
+                    try:
+                        check_fit(calendar, frame)
+                    except TimeframeError as error:
+                        raise SettingsError(
+                            f"session.timeframes: {error} (contract {contract})", "session.timeframes"
+                        ) from None
+
+    def instrument_for(self, contract: str) -> InstrumentSettings:
+        """Return what is overridden for a contract: by its id, else by its product's root, else nothing."""
+        return self.instruments.get(contract) or self.instruments.get(product_root(contract)) or InstrumentSettings()
+
+    def calendar_for(self, contract: str) -> Calendar:
+        """Return a contract's calendar: overridden, else its product's; `utc` for all while the flag is off."""
+        if not self.flags.session_calendars:
+            return find_calendar("utc")
+        name = self.instrument_for(contract).calendar or calendar_name(contract)
+        return self._calendar_named(name, f"instruments.{contract}.calendar")
+
+    def _calendar_named(self, name: str, key: str) -> Calendar:
+        try:
+            return find_calendar(name, self.calendars)
+        except CalendarError as error:
+            raise SettingsError(f"{key}: {error}", key) from None
+
+    def replace(self, **changes: object) -> Settings:
+        """Return settings with whole sections replaced."""
+        return msgspec.structs.replace(self, **changes)
+
+    def redacted(self) -> dict[str, Any]:
+        """Return everything as plain data for the log.
+
+        A text that looks like a token is masked, though none belongs here.
+        """
+        plain: dict[str, Any] = {
+            field.encode_name: msgspec.to_builtins(getattr(self, field.name))
+            for field in msgspec.structs.fields(self)
+            if field.name != "calendars"
+        }
+        plain["calendars"] = {name: calendar.to_dict() for name, calendar in self.calendars.items()}
+        return {name: redact_value(value) for name, value in plain.items()}
+
+
+def settings_from(plain: Mapping[str, Any], *, ignore_unknown: bool = False) -> Settings:
+    """Build settings from plain data, `{section: {key: value}}`: the reverse of `redacted`.
+
+    `ignore_unknown` passes over sections and keys that this version does not have, for logs of another one.
+
+    Raises:
+        SettingsError: an unknown section or key, or a value that is wrong.
+    """
+    sections = {field.section: kind for kind in SECTIONS for field in fields_of(kind)[:1]}
+    parts: dict[str, Any] = {}
+    for name, table in plain.items():
+        if name in ("calendars", "instruments"):
+            parts[name] = table
+        elif name in sections:
+            keys = [field.name for field in fields_of(sections[name])]
+            values = _table(table, name)
+            for key in values:
+                if key not in keys and not ignore_unknown:
+                    raise SettingsError(
+                        f"{name}.{key} is unknown: did you mean '{nearest(key, keys)}'?", f"{name}.{key}"
+                    )
+            parts[name] = sections[name](**{key: value for key, value in values.items() if key in keys})
+        elif not ignore_unknown:
+            known = [*sections, "calendars", "instruments"]
+            raise SettingsError(f"section [{name}] is unknown: did you mean [{nearest(name, known)}]?", name)
+    return Settings(**parts)
+
+
+def _table(value: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise SettingsError(
+            f"{name} is {type(value).__name__}; it is a section: write [{name}] and its keys below", name
+        )
+    return value
+
+
+def _calendar(name: str, entry: Any) -> Calendar:
+    if isinstance(entry, Calendar):
+        return entry if entry.name == name else dataclasses.replace(entry, name=name)
+    try:
+        return calendar_from(name, _table(entry, f"calendars.{name}"))
+    except CalendarError as error:
+        raise SettingsError(str(error), f"calendars.{name}") from None
+
+
+def _instrument(name: str, entry: Any) -> InstrumentSettings:
+    if isinstance(entry, InstrumentSettings):
+        entry = msgspec.to_builtins(entry)
+    keys = ("tick_size", "calendar")
+    for key, value in _table(entry, f"instruments.{name}").items():
+        where = f"instruments.{name}.{key}"
+        if key not in keys:
+            raise SettingsError(f"{where} is unknown: did you mean '{nearest(key, keys)}'?", where)
+        if not isinstance(value, str):
+            raise SettingsError(f'{where} is {value!r}; it wants a text in quotes, like "0.25"', where)
+    tick = entry.get("tick_size", "")
+    if tick and not _is_tick(tick):
+        where = f"instruments.{name}.tick_size"
+        raise SettingsError(f"{where} is '{tick}'; it wants a decimal above 0, like \"0.25\"", where)
+    return InstrumentSettings(**entry)
+
+
+def _is_tick(text: str) -> bool:
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        return False
+    return value.is_finite() and 0 < value < 1_000_000 and value.as_tuple().exponent >= -18  # type: ignore[operator]
