@@ -1,0 +1,237 @@
+"""The data lane: a bounded queue, its four policies, its account. No lock, thread or wake-up: `mailbox` has those.
+
+At capacity the policy decides. A producer that waits for room leaves its message in `waiting`, and whoever makes room
+moves it in: first come, first served, with no wake-up to lose and nothing to retry.
+
+Under a breaker that is not closed, a lane can hold a few messages back for the probe, let only so many be taken, and
+remember the first message that went missing, with its exact position among those that did not.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from tickloom.supervision.envelopes import Batch, CatchUp, Waiting
+from tickloom.supervision.policy import MailboxSpec, Policy, Tally
+
+Lost = tuple[Any, str, str]
+"""(message, sender, reason) of a message that will reach nobody."""
+
+
+class Lane:
+    """The data lane of one mailbox. Not thread-safe.
+
+    `data` and `senders` run in parallel. `barred` says why nothing is let in ("": it is). `permits` is how many
+    messages may still be taken (None: any number). `lost` gathers what is to become dead letters.
+    """
+
+    def __init__(self, spec: MailboxSpec) -> None:
+        self.spec = spec
+        self.capacity = spec.capacity
+        self.data: deque[Any] = deque()
+        self.senders: deque[str] = deque()
+        self.waiting: deque[Waiting] = deque()
+        self.inflight: Batch | None = None
+        self.barred = ""
+        self.permits: int | None = None
+        self.tally = Tally()
+        self.lost: list[Lost] = []
+        self._held: int | None = None  # while a breaker refuses: how many messages may queue, as its probe
+        self._missing = False  # while a breaker is not closed: remember the first message lost
+        self._gap: tuple[int, Any] | None = None  # (number of the next message taken after it, the message)
+
+    # --- in ---
+
+    def open_at_once(self) -> bool:
+        """Whether a message may simply be appended."""
+        return not self.barred and self._held is None and not self.waiting and len(self.data) < self.capacity
+
+    def admit(self, message: Any, sender: str, waiting: Callable[[], Waiting] | None) -> str | Waiting:
+        """Decide on one message: "in", "lost", "no room" (the caller keeps it), or what now waits for room."""
+        tally, data = self.tally, self.data
+        reason = self.barred
+        if not reason and self._held is not None and len(data) >= self._held:
+            reason = "breaker open"
+        if reason:
+            self._refuse(message, sender, reason)
+            return "lost"
+        if len(data) < self.capacity and not self.waiting:
+            self._append(message, sender)
+            return "in"
+        tally.high_water = max(tally.high_water, len(data))
+        policy = self.spec.policy
+        if policy is Policy.DROP_NEWEST:
+            tally.put += 1
+            tally.dropped_newest += 1
+            self._lose(message, sender, "mailbox full", at=tally.taken + len(data))
+            return "lost"
+        if policy is Policy.DROP_OLDEST:
+            while len(data) >= self.capacity:
+                self._drop_oldest()
+            self._append(message, sender)
+            return "in"
+        if policy is Policy.CONFLATE and not self.waiting and self._conflate(message, sender):
+            return "in"
+        if waiting is None:
+            tally.declined += 1
+            return "no room"
+        entry = waiting()
+        self.waiting.append(entry)
+        return entry
+
+    def let_in(self) -> list[Waiting]:
+        """Move waiting messages in as far as there is room; return those whose producers are to be woken."""
+        woken = []
+        while self.waiting and len(self.data) < self.capacity:
+            entry = self.waiting.popleft()
+            entry.outcome = "in"
+            self._append(entry.message, entry.sender)
+            woken.append(entry)
+        return woken
+
+    def decide(self, entry: Waiting, outcome: str) -> bool:
+        """Decide on a waiting message: "off" gives it back, any other word loses it. False when it was decided."""
+        if entry.outcome is not None:
+            return False
+        entry.outcome = outcome
+        self.waiting.remove(entry)
+        if outcome == "off":
+            self.tally.declined += 1
+        else:
+            self._refuse(entry.message, entry.sender, outcome)
+        return True
+
+    def refuse_waiting(self, reason: str) -> list[Waiting]:
+        """Refuse all waiting messages; return those whose producers are to be woken."""
+        woken = list(self.waiting)
+        for entry in woken:
+            self.decide(entry, reason)
+        return woken
+
+    # --- out ---
+
+    def next_batch(self, limit: int) -> Batch | None:
+        """Return the batch in hand; without one, take at most `limit` messages and have them in hand."""
+        if self.inflight is not None:
+            if self.permits is not None:
+                self.permits = 0  # the batch that failed is the probe
+            return self.inflight
+        tally, data = self.tally, self.data
+        depth = len(data)
+        if not depth:
+            return None
+        if depth > tally.high_water:
+            tally.high_water = depth
+        count = min(limit, depth)
+        if self._gap is not None:
+            count = min(count, self._gap[0] - tally.taken)
+        if self.permits is not None:
+            count = min(count, self.permits)
+            self.permits -= count
+        if count <= 0:
+            return None
+        if count == depth:
+            messages, senders = list(data), list(self.senders)
+            data.clear()
+            self.senders.clear()
+        else:
+            messages = [data.popleft() for _ in range(count)]
+            senders = [self.senders.popleft() for _ in range(count)]
+        self.inflight = batch = Batch(messages, senders, tally.taken)
+        tally.taken += count
+        return batch
+
+    def catch_up(self) -> CatchUp | None:
+        """Return what went missing while the breaker was not closed, when its place in the order has come.
+
+        It comes again until `caught_up`, and no message after it is taken before. A half-open child hears it only when
+        it stands in the way of the probe; more may go missing until the breaker closes.
+        """
+        gap = self._gap
+        if gap is None or self.inflight is not None or gap[0] > self.tally.taken:
+            return None
+        if self._missing and not (self.data and self.permits):
+            return None
+        return CatchUp(gap[1])
+
+    def caught_up(self) -> None:
+        """The actor has heard what it missed."""
+        self._gap = None
+
+    def discard(self, reason: str) -> None:
+        """Lose everything queued, and the batch in hand."""
+        batch, self.inflight = self.inflight, None
+        if batch is not None:
+            self.lost.extend((m, s, reason) for m, s in zip(batch.messages, batch.senders, strict=True))
+        self.tally.discarded += len(self.data)
+        self.lost.extend((m, s, reason) for m, s in zip(self.data, self.senders, strict=True))
+        self.data.clear()
+        self.senders.clear()
+        self._gap = None
+
+    # --- the breaker ---
+
+    def hold_back(self, held: int | None) -> None:
+        """The breaker opened: nothing is taken, losses are remembered; `held` (None: all) messages may queue."""
+        self.permits = 0
+        self._missing = True
+        self._held = held
+
+    def release(self) -> None:
+        """The breaker closed."""
+        self.permits = self._held = None
+        self._missing = False
+
+    # --- inside ---
+
+    def _append(self, message: Any, sender: str) -> None:
+        self.data.append(message)
+        self.senders.append(sender)
+        self.tally.put += 1
+
+    def _refuse(self, message: Any, sender: str, reason: str) -> None:
+        self.tally.put += 1
+        self.tally.refused += 1
+        self._lose(message, sender, reason, at=self.tally.taken + len(self.data))
+
+    def _drop_oldest(self) -> None:
+        taken = self.tally.taken
+        self.tally.dropped_oldest += 1
+        if self._gap is not None:
+            self._gap = (max(self._gap[0] - 1, taken), self._gap[1])
+        self._lose(self.data.popleft(), self.senders.popleft(), "mailbox full", at=taken)
+
+    def _lose(self, message: Any, sender: str, reason: str, at: int) -> None:
+        self.lost.append((message, sender, reason))
+        if self._missing and self._gap is None:
+            self._gap = (at, message)
+
+    def _conflate(self, message: Any, sender: str) -> bool:
+        """Merge the message into the newest queued one, or make room by merging the two newest that will."""
+        data, senders = self.data, self.senders
+        merged = self._merge(data[-1], message)
+        if merged is not None:
+            data[-1], senders[-1] = merged, sender
+            self.tally.put += 1
+            self.tally.conflated += 1
+            return True
+        for i in range(len(data) - 1, 0, -1):
+            merged = self._merge(data[i - 1], data[i])
+            if merged is not None:
+                data[i - 1], senders[i - 1] = merged, senders[i]
+                del data[i]
+                del senders[i]
+                self.tally.conflated += 1
+                self._append(message, sender)
+                return True
+        return False
+
+    def _merge(self, older: Any, newer: Any) -> Any | None:
+        assert self.spec.conflate is not None
+        try:
+            return self.spec.conflate(older, newer)
+        except Exception:  # noqa: BLE001 - a fold that fails merges nothing: counted, and no message is lost by it
+            self.tally.conflate_errors += 1
+            return None
