@@ -1,0 +1,63 @@
+"""`python -m tickloom.scripts.gateway`: the emulator from the command line. The account comes from the environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tickloom.scripts.gateway.contracts import DEFAULT_CONTRACTS
+from tickloom.scripts.gateway.run import USAGE, run_gateway
+from tickloom.scripts.gateway.settings import GatewaySettings
+from tickloom.scripts.gateway.switches import ChaosError, ChaosRequest, read_chaos
+from tickloom.scripts.gateway.tokens import Account
+
+
+def gateway(
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free port.")] = 0,
+    rate: Annotated[float, typer.Option(help="Ticks a second, all contracts together.")] = 200.0,
+    contracts: Annotated[str, typer.Option(help="Contract ids, separated by commas.")] = ",".join(DEFAULT_CONTRACTS),
+    steady: Annotated[bool, typer.Option(help="An even flow, without bursts and quiet spells.")] = False,
+    seed: Annotated[int, typer.Option(help="Changes the market.")] = 0,
+    chaos_seed: Annotated[int, typer.Option(help="Changes which ticks faults pick.")] = 1,
+    token_ttl: Annotated[float, typer.Option(help="Seconds a token lives.")] = 86_400.0,
+    allow_query: Annotated[bool, typer.Option(help="Take ?access_token= as well.")] = False,
+    batch_max: Annotated[int, typer.Option(help="Prints an array at most; 0: each trade its own array.")] = 0,
+    frame_max: Annotated[int, typer.Option(help="Messages a frame at most; 0: no limit.")] = 1,
+    coalesce_ms: Annotated[float, typer.Option(help="Trades gather for so long before they are sent.")] = 0.0,
+    rate_limits: Annotated[bool, typer.Option(help="429 as documented.")] = True,
+    chaos: Annotated[Path | None, typer.Option(help="JSON or TOML file of fault switches.")] = None,
+    with_parent: Annotated[bool, typer.Option(help="Stop when the starting process ends.")] = False,
+) -> None:
+    """Serve an emulated ProjectX gateway. GATEWAY_USER and GATEWAY_KEY name the account (demo, demo-key)."""
+    try:
+        settings = GatewaySettings(
+            host=host,
+            port=port,
+            contracts=tuple(part.strip() for part in contracts.split(",") if part.strip()),
+            rate=rate,
+            lively=not steady,
+            seed=seed,
+            chaos_seed=chaos_seed,
+            account=Account.from_environment(os.environ),
+            token_ttl_s=token_ttl,
+            allow_query=allow_query,
+            rate_limits=rate_limits,
+            batch_max=batch_max,
+            frame_max=frame_max,
+            coalesce_ms=coalesce_ms,
+            chaos=read_chaos(chaos) if chaos else ChaosRequest(),
+            with_parent=with_parent,
+        )
+    except ChaosError as error:
+        sys.stderr.write(f"gateway: {error}\n")
+        raise typer.Exit(USAGE) from None
+    raise typer.Exit(run_gateway(settings))
+
+
+if __name__ == "__main__":
+    typer.run(gateway)
