@@ -2,6 +2,8 @@
 
 `open` belongs to the smallest (ts, tick), `close` to the largest; high and low are extremes; the rest are sums. All
 prices are integers in ticks. The laws are held by property tests; nothing here acts.
+
+The way is `Trades` -> `Reduced` (deltas of one second) -> `Bars` (what one timeframe has to say).
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from enum import IntFlag
 
 import msgspec
 
-from tickloom.messages.market import Ints
+from tickloom.messages.market import IntArray
 
 
 class BarFlag(IntFlag):
@@ -58,36 +60,56 @@ class Delta(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class DeltaColumns(msgspec.Struct, frozen=True, gc=False):
-    """Many deltas of one contract as int64 columns, one row a bucket, buckets rising. Same meaning as `Delta`."""
+    """Many on-time deltas of one contract as int64 columns, one row a bucket, buckets strictly rising.
+
+    Same meaning as `Delta`; `flags` holds for all rows.
+    """
 
     contract: str
-    bucket: Ints
-    open: Ints
-    open_ts: Ints
-    open_tick: Ints
-    high: Ints
-    low: Ints
-    close: Ints
-    close_ts: Ints
-    close_tick: Ints
-    volume: Ints
-    trades: Ints
-    notional: Ints
-    buy: Ints
-    sell: Ints
+    bucket: IntArray
+    open: IntArray
+    open_ts: IntArray
+    open_tick: IntArray
+    high: IntArray
+    low: IntArray
+    close: IntArray
+    close_ts: IntArray
+    close_tick: IntArray
+    volume: IntArray
+    trades: IntArray
+    notional: IntArray
+    buy: IntArray
+    sell: IntArray
+    flags: int = 0
 
     def __len__(self) -> int:
         return len(self.bucket)
 
 
-class Reduced(msgspec.Struct, frozen=True, gc=False):
-    """What the finest reduction tells every timeframe: deltas, then how far event time has come.
+class Mark(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A flag for every bar of `contract` that overlaps `[from_ns, to_ns)`, bars yet to come included.
 
-    `rows` are small batches, `columns` large ones; both may be present. `watermarks` gives the contracts whose
-    watermark (ns) moved; `beat` is the latest clock beat (ns; 0: none), which moves every contract's. `seq` is the
-    log sequence number of the last record folded in. `mono_ns`/`weight` are for latency only: the oldest receipt
-    and the number of trades within. `gaps` are (contract, from_ns, to_ns) that became known. `stop` asks that open
-    bars be let go as partial.
+    `known` is the contract's newest event stamp (ns) when it became known: a bar that was final by then stays as it is.
+    """
+
+    contract: str
+    from_ns: int
+    to_ns: int
+    flag: int
+    known: int
+
+
+class Reduced(msgspec.Struct, frozen=True, gc=False):
+    """What the finest reduction tells every timeframe: deltas, then how far time has come.
+
+    `rows` are small batches, `columns` large ones; both may be present. `watermarks` gives the contracts whose newest
+    event stamp (ns) moved; `beat` is the latest clock beat (ns; 0: none), which moves every contract's time. `stop` asks that
+    what is still open be let go as partial, after all else in here. `refused` counts trades that came too late for any bar
+    and are in none of the rows.
+
+    `seq` is the log sequence number of the last record folded in; of two with the same `seq` (a session stopped within
+    it) `part` tells the later. `seq` 0 means unnumbered. `mono_ns` and `weight` are for latency only: the oldest receipt and
+    the number of trades within.
     """
 
     seq: int
@@ -95,17 +117,19 @@ class Reduced(msgspec.Struct, frozen=True, gc=False):
     columns: tuple[DeltaColumns, ...] = ()
     watermarks: tuple[tuple[str, int], ...] = ()
     beat: int = 0
-    gaps: tuple[tuple[str, int, int], ...] = ()
+    marks: tuple[Mark, ...] = ()
     mono_ns: int = 0
     weight: int = 0
     stop: bool = False
+    part: int = 0
+    refused: int = 0
 
 
 class Bar(msgspec.Struct, frozen=True, gc=False):
     """A bar in exact form. `open_time` and `close_time` are its bucket `[open_time, close_time)` in ns UTC; prices are
     in ticks.
 
-    `vwap` is `notional / volume` (ticks); `trade_count` prints. `revision` counts the changes since it was first
+    `notional / volume` is the vwap (ticks); `trades` counts prints. `revision` counts the late prints since it was first
     closed. `final` is False for an update of a bar that is still open.
     """
 
@@ -125,3 +149,50 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
     revision: int = 0
     flags: int = 0
     final: bool = True
+
+
+class BarColumns(msgspec.Struct, frozen=True, gc=False):
+    """Final bars of one contract and timeframe as int64 columns, in order of open time. Same meaning as `Bar`."""
+
+    contract: str
+    timeframe: str
+    open_time: IntArray
+    close_time: IntArray
+    open: IntArray
+    high: IntArray
+    low: IntArray
+    close: IntArray
+    volume: IntArray
+    trades: IntArray
+    notional: IntArray
+    buy: IntArray
+    sell: IntArray
+    revision: IntArray
+    flags: IntArray
+
+    def __len__(self) -> int:
+        return len(self.open_time)
+
+
+class Bars(msgspec.Struct, frozen=True, gc=False):
+    """What one timeframe has to say after a step. Within each tuple a contract's bars are in order of open time.
+
+    A bar goes through `updated` (still open; the last word of the step only), `closed` (once), `revised` (changed since,
+    by late trades or by a mark; a bar that late trades alone made begins here), and `settled` (final: it will not change,
+    and is in the digest). `columns` are bars that closed and settled within the step: large batches of history pass through
+    there, and no object is made for them. So what closed is `closed` and `columns`; what is final is `settled` and `columns`.
+
+    `refused` counts trades that came too late for this timeframe's bar. `seq`, `mono_ns` and `weight` as in `Reduced`.
+    """
+
+    timeframe: str
+    seq: int
+    updated: tuple[Bar, ...] = ()
+    closed: tuple[Bar, ...] = ()
+    revised: tuple[Bar, ...] = ()
+    settled: tuple[Bar, ...] = ()
+    columns: tuple[BarColumns, ...] = ()
+    refused: int = 0
+    mono_ns: int = 0
+    weight: int = 0
+    stop: bool = False

@@ -61,6 +61,14 @@ class ActorState(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
+class Withheld(msgspec.Struct, frozen=True):
+    """Prints that an actor put in quarantine because its fold failed on them: `path` is the actor's, `error` says why."""
+
+    path: str
+    prints: int
+    error: str
+
+
 HealthInput: TypeAlias = LinkState | FeedState | TokenState | RecorderState | ActorState
 
 

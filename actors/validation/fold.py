@@ -17,6 +17,7 @@ delivers loses nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
@@ -33,7 +34,7 @@ from tickloom.actors.validation.rules import (
     on_grid,
     within_band,
 )
-from tickloom.messages.control import AnyControl, SessionStarted, SessionStopped, Subscribed
+from tickloom.messages.control import AnyControl, Beat, SessionStarted, SessionStopped, Subscribed
 from tickloom.messages.intake import Frames, Numbered, Validated
 from tickloom.messages.market import (
     FloatArray,
@@ -47,6 +48,10 @@ from tickloom.messages.market import (
     as_int64,
     as_list,
 )
+from tickloom.messages.reports import FeedState, Report
+
+Output: TypeAlias = Instrument | Validated | Reject | Report | FeedState
+"""Instruments as they become known, trades for the bars, rejects to keep, and at each beat totals and freshness."""
 
 VECTOR_ROWS = 48
 """From this many prints of one contract on, arrays beat rows (measured by benchmarks/validation.py)."""
@@ -66,10 +71,11 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 class ValidationState(msgspec.Struct, frozen=True):
-    """Instruments by contract, a reference by contract, exact totals, and the last record folded in."""
+    """Instruments, references and last receipts (ns) by contract, exact totals, and the last record folded in."""
 
     instruments: dict[str, Instrument] = {}
     references: dict[str, Reference] = {}
+    receipts: dict[str, int] = {}
     counts: Counts = Counts()
     seq: int = 0
 
@@ -125,6 +131,9 @@ class _Step:
         self.state = state
         self.instruments = state.instruments
         self.references = dict(state.references)
+        self.receipts = dict(state.receipts)
+        self.beaten = False
+        self.learnt: list[Instrument] = []
         self.received = state.counts.received
         self.accepted = state.counts.accepted
         self.rejected = dict(state.counts.rejected)
@@ -147,6 +156,9 @@ class _Step:
         if prints is None or not len(prints):
             return
         self.received += len(prints)
+        latest = int(frames.recv_ns[-1])
+        for name in prints.contracts:
+            self.receipts[name] = latest
         if not self.mono_ns:
             self.mono_ns = int(frames.mono_ns[0])
         if len(prints) < self.vector_rows:
@@ -322,15 +334,25 @@ class _Step:
     def control(self, record: AnyControl) -> None:
         self.flush()
         if isinstance(record, SessionStarted):
-            self.instruments = {**self.instruments, **{i.contract: i for i in record.instruments}}
+            self._learn(record.instruments)
         elif isinstance(record, Subscribed):
-            self.instruments = {**self.instruments, record.contract: record.instrument}
+            self._learn((record.instrument,))
+            self.receipts.setdefault(record.contract, record.recv_ns)
+        elif isinstance(record, Beat):
+            self.beaten = True
         elif isinstance(record, SessionStopped):
+            self.beaten = True
             for name, reference in self.references.items():
                 if reference.held:
                     self._condemn(name, reference.held)
                     self.references[name] = Reference(reference.newest_ns, reference.last)
         self.items.append(record)
+
+    def _learn(self, instruments: Sequence[Instrument]) -> None:
+        fresh = [i for i in instruments if self.instruments.get(i.contract) != i]
+        if fresh:
+            self.instruments = {**self.instruments, **{i.contract: i for i in fresh}}
+            self.learnt += fresh
 
     def flush(self) -> None:
         """Let gathered rows go as one `Trades` a contract."""
@@ -338,20 +360,34 @@ class _Step:
             self.items.append(rows.trades(name, self.mono_ns))
         self.rows = {}
 
-    def result(self) -> tuple[ValidationState, list[Validated | Reject]]:
+    def result(self) -> tuple[ValidationState, list[Output]]:
         self.flush()
-        state = ValidationState(
-            self.instruments, self.references, Counts(self.received, self.accepted, self.rejected), self.seq
-        )
-        outputs: list[Validated | Reject] = []
+        counts = Counts(self.received, self.accepted, self.rejected)
+        state = ValidationState(self.instruments, self.references, self.receipts, counts, self.seq)
+        outputs: list[Output] = [*self.learnt]
         if self.items:
             outputs.append(Validated(self.seq, tuple(self.items), self.mono_ns, self.weight))
         outputs.extend(self.rejects)
+        if self.beaten:
+            outputs += [report(state), feed(state)]
         return state, outputs
 
 
+def report(state: ValidationState) -> Report:
+    """Return the totals as a report. They survive restarts, so there is one epoch only."""
+    counts = state.counts
+    rejected = {f"rejected_{reason}": number for reason, number in counts.rejected.items()}
+    return Report("validation", 0, {"received": counts.received, "accepted": counts.accepted, **rejected})
+
+
+def feed(state: ValidationState) -> FeedState:
+    """Return each known contract's newest stamp (its receipt when it has none) and last receipt."""
+    newest = {name: r.newest_ns for name, r in state.references.items() if r.last is not None}
+    return FeedState(tuple((name, newest.get(name, recv), recv) for name, recv in state.receipts.items()))
+
+
 class ValidationFold:
-    """The fold `(ValidationState, [Numbered]) -> (ValidationState, [Validated | Reject])`. Holds rules only.
+    """The fold `(ValidationState, [Numbered]) -> (ValidationState, [Output])`. Holds rules only.
 
     `vector_rows` is the length from which a run of prints is judged with arrays; the result does not depend on it.
     """
@@ -364,13 +400,11 @@ class ValidationFold:
         """Nothing known: every contract is unknown until a record names its instrument."""
         return ValidationState()
 
-    def step(
-        self, state: ValidationState, messages: Sequence[Numbered]
-    ) -> tuple[ValidationState, list[Validated | Reject]]:
-        """Fold `messages` in order. A record not after the last one folded in is passed over: feeding is idempotent."""
+    def step(self, state: ValidationState, messages: Sequence[Numbered]) -> tuple[ValidationState, list[Output]]:
+        """Fold `messages` in order. A record not after the last one is passed over: feeding is idempotent."""
         step = _Step(self.rules, state, self.vector_rows)
         for message in messages:
-            if message.seq <= step.seq:
+            if not isinstance(message, Numbered) or message.seq <= step.seq:
                 continue
             step.seq = message.last_seq
             item = message.item

@@ -15,6 +15,7 @@ from tickloom.actors.validation.rules import REASONS, Rules
 from tickloom.messages.control import SessionStarted, SessionStopped
 from tickloom.messages.intake import Frames, Numbered, Validated
 from tickloom.messages.market import NS, Instrument, Malformed, Prints, Reject, Trades, as_list
+from tickloom.messages.reports import FeedState, Report
 
 ES = Instrument("CON.F.US.EP.Z25", 1, 4, symbol="F.US.EP")
 CL = Instrument("CON.F.US.CLE.F26", 1, 100, symbol="F.US.CLE")
@@ -53,6 +54,8 @@ def run(
     for a, b in itertools.pairwise(edges):
         state, outputs = fold.step(state, messages[a:b])
         for output in outputs:
+            if isinstance(output, Report | FeedState | Instrument):
+                continue
             if isinstance(output, Reject):
                 rejects.append(output)
                 continue

@@ -1,0 +1,249 @@
+"""A timeframe as a pure fold over what the finest reduction says: open bars in, bars in every stage of their life out.
+
+The state is one `ContractState` a contract (see `weave`, which has the rules of a bar's life), the last beat, and the number of
+the last message. Feeding a message twice changes nothing. A step copies what it changes and leaves the state it was given as
+it was, so a step that fails has done nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from tickloom.actors.bars.deltas import COLUMN_ROWS, roll_up, run_starts, to_rows
+from tickloom.actors.bars.weave import BULK_ROWS, BucketRule, ContractState, Weaver, Weaving
+from tickloom.messages.bars import Bar, BarColumns, Bars, DeltaColumns, Reduced
+
+
+class TimeframeState(msgspec.Struct, frozen=True):
+    """Contracts by id, the last beat (ns), and (`seq`, `part`) of the last message folded in."""
+
+    contracts: dict[str, ContractState] = {}
+    beat: int = 0
+    seq: int = 0
+    part: int = 0
+
+
+class TimeframeFold:
+    """The fold `(TimeframeState, [Reduced]) -> (TimeframeState, [Bars])`: one `Bars` a step if there is anything to say,
+    and one more for each session that stops within it.
+
+    Args:
+        timeframe: its name, which all bars carry.
+        rules: gives a contract's buckets. Always the same ones for a contract, or a replay would differ.
+        grace_ns: how long a bar waits after its end before it closes; the reduction's.
+        lateness_ns: how long after that it can be revised, in event time; the reduction's.
+        emit_empty: make flat bars, flagged `EMPTY`, for buckets without a trade between two bars of one sitting, while
+            the market is open. They come when the later bar closes, and again, final, when it settles.
+        updates: report open bars. Replay has no use for that.
+        bulk_rows: threshold, for tests and benchmarks; no result depends on it.
+    """
+
+    def __init__(
+        self,
+        timeframe: str,
+        rules: Callable[[str], BucketRule],
+        grace_ns: int,
+        lateness_ns: int,
+        *,
+        emit_empty: bool = False,
+        updates: bool = True,
+        bulk_rows: int = BULK_ROWS,
+    ) -> None:
+        if grace_ns < 0 or lateness_ns < 0:
+            raise ValueError(
+                f"timeframe {timeframe}: grace {grace_ns} ns and lateness {lateness_ns} ns must not be negative"
+            )
+        self.weaving = Weaving(timeframe, rules, grace_ns, lateness_ns, emit_empty, bulk_rows)
+        self.updates = updates
+
+    def initial(self) -> TimeframeState:
+        """No bars."""
+        return TimeframeState()
+
+    def step(self, state: TimeframeState, messages: Sequence[object]) -> tuple[TimeframeState, Sequence[Bars]]:
+        """Fold `messages` in order; messages of other types are passed over.
+
+        Raises:
+            BarOverflowError: a bar's notional would leave int64.
+            ValueError: an instant that the contract's calendar cannot hold.
+        """
+        step = _Step(self, state)
+        for message in messages:
+            if isinstance(message, Reduced) and (
+                not message.seq or (message.seq, message.part) > (step.seq, step.part)
+            ):
+                step.fold(message)
+        return step.result()
+
+    def split(self, messages: Sequence[object]) -> tuple[Sequence[object], Sequence[object]] | None:
+        """Halve a failing batch: by messages, then by rows. Time, marks, late rows and number stay with the second half."""
+        if len(messages) != 1:
+            middle = len(messages) // 2
+            return (messages[:middle], messages[middle:]) if messages else None
+        whole = messages[0]
+        if not isinstance(whole, Reduced):
+            return None
+        rows, columns = whole.rows, whole.columns
+        on_time = tuple(row for row in rows if not row.late)
+        late = tuple(row for row in rows if row.late)
+        if len(columns) > 1 or (columns and rows):
+            first, columns = Reduced(0, (), columns[:1]), columns[1:]
+        elif columns and len(columns[0]) > 1:
+            middle = len(columns[0]) // 2
+            first = Reduced(0, (), (_slice(columns[0], 0, middle),))
+            columns = (_slice(columns[0], middle, len(columns[0])),)
+        elif len(on_time) > 1 or (on_time and late):
+            middle = max(len(on_time) // 2, 1)
+            first, rows = Reduced(0, on_time[:middle]), on_time[middle:] + late
+        elif len(late) > 1:
+            # late rows are revisions only after what is due has closed, so time goes with the first of them
+            middle = len(late) // 2
+            first = Reduced(0, late[:middle], (), whole.watermarks, whole.beat, whole.marks)
+            rows = late[middle:]
+        else:
+            return None
+        return [first], [msgspec.structs.replace(whole, rows=rows, columns=columns)]
+
+    def roll(self, reduced: Reduced) -> Reduced:
+        """Return the same message with its columns rolled up to this timeframe's buckets.
+
+        For this timeframe and every coarser one that it nests in, the result says the same in fewer rows.
+        """
+        rows = list(reduced.rows)
+        columns = []
+        for block in reduced.columns:
+            opens, _ = self.weaving.rules(block.contract).buckets(block.bucket)
+            rolled = roll_up(block, opens, run_starts(opens))
+            if len(rolled) < COLUMN_ROWS:
+                rows += to_rows(rolled)
+            else:
+                columns.append(rolled)
+        return (
+            msgspec.structs.replace(reduced, rows=tuple(rows), columns=tuple(columns)) if reduced.columns else reduced
+        )
+
+    def digests(self, state: TimeframeState) -> dict[tuple[str, str], bytes]:
+        """Return the digest of each contract's final bars so far, for `combine_digests`."""
+        return {
+            (self.weaving.timeframe, name): contract.chain.digest()
+            for name, contract in state.contracts.items()
+            if contract.chain.rows
+        }
+
+    def pending(self, state: TimeframeState, contract: str) -> tuple[list[Bar], list[Bar]]:
+        """Return a contract's closed bars that may still be revised, and its open ones, each in order of open time."""
+        known = state.contracts.get(contract)
+        if known is None:
+            return [], []
+        weaver = Weaver(self.weaving, contract, known)
+        closed = [weaver.bar(live) for _, live in sorted(known.closed.items())]
+        return closed, [weaver.bar(live, final=False) for _, live in sorted(known.open.items())]
+
+
+class _Step:
+    """The working copy of one step; thrown away if the step fails."""
+
+    def __init__(self, fold: TimeframeFold, state: TimeframeState) -> None:
+        self.weaving = fold.weaving
+        self.with_updates = fold.updates
+        self.contracts = state.contracts
+        self.beat, self.seq, self.part = state.beat, state.seq, state.part
+        self.weavers: dict[str, Weaver] = {}
+        self.outputs: list[Bars] = []
+        self.mono_ns = self.weight = 0
+
+    def weaver(self, name: str) -> Weaver:
+        weaver = self.weavers.get(name)
+        if weaver is None:
+            weaver = self.weavers[name] = Weaver(self.weaving, name, self.contracts.get(name, _NEW))
+        return weaver
+
+    def fold(self, message: Reduced) -> None:
+        if message.seq:
+            self.seq, self.part = message.seq, message.part
+        if message.weight:
+            self.weight += message.weight
+            if not self.mono_ns or message.mono_ns < self.mono_ns:
+                self.mono_ns = message.mono_ns
+        for row in message.rows:
+            self.weaver(row.contract).add(row)
+        for name, newest in message.watermarks:
+            self.weaver(name).advance(newest)
+        for mark in message.marks:
+            self.weaver(mark.contract).mark(mark)
+        if message.columns:
+            parts: dict[str, list[DeltaColumns]] = {}
+            for block in message.columns:
+                parts.setdefault(block.contract, []).append(block)
+            for name, blocks in parts.items():
+                self.weaver(name).add_columns(blocks)
+        if message.beat > self.beat:
+            self.beat = message.beat
+            for name, contract in self.contracts.items():
+                if name not in self.weavers and contract.due + self.weaving.grace_ns <= self.beat:
+                    self.weaver(name)
+        for weaver in self.weavers.values():
+            weaver.turn(self.beat)
+        if message.stop:
+            self.stop()
+
+    def stop(self) -> None:
+        for name in self.contracts:
+            self.weaver(name)
+        for weaver in self.weavers.values():
+            weaver.stop()
+        self.flush(stop=True)
+        self.beat = 0
+
+    def flush(self, *, stop: bool = False) -> None:
+        """Say what happened since the last flush, if anything, and take the weavers' work over."""
+        updated: list[Bar] = []
+        closed: list[Bar] = []
+        revised: list[Bar] = []
+        settled: list[Bar] = []
+        columns: list[BarColumns] = []
+        refused = 0
+        if self.weavers:
+            self.contracts = dict(self.contracts)
+        for name, weaver in self.weavers.items():
+            if self.with_updates:
+                updated += weaver.updates()
+            if weaver.busy:
+                closed += weaver.said
+                revised += weaver.revisions()
+                settled += weaver.settled
+                columns += weaver.blocks
+                refused += weaver.refused
+            self.contracts[name] = weaver.freeze()
+        if updated or closed or revised or settled or columns or refused or stop:
+            self.outputs.append(
+                Bars(
+                    self.weaving.timeframe,
+                    self.seq,
+                    tuple(updated),
+                    tuple(closed),
+                    tuple(revised),
+                    tuple(settled),
+                    tuple(columns),
+                    refused,
+                    self.mono_ns,
+                    self.weight,
+                    stop,
+                )
+            )
+        self.weavers = {}
+        self.mono_ns = self.weight = 0
+
+    def result(self) -> tuple[TimeframeState, Sequence[Bars]]:
+        self.flush()
+        return TimeframeState(self.contracts, self.beat, self.seq, self.part), self.outputs
+
+
+_NEW = ContractState()
+
+
+def _slice(columns: DeltaColumns, start: int, stop: int) -> DeltaColumns:
+    fields = (getattr(columns, field)[start:stop] for field in DeltaColumns.__struct_fields__[1:-1])
+    return DeltaColumns(columns.contract, *fields, flags=columns.flags)

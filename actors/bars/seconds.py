@@ -1,0 +1,285 @@
+"""Trades of one contract into deltas of one second: the inner loops of the finest reduction.
+
+Three ways to one result, which a property test compares: a loop (few trades), arrays in order of time (nearly all large
+batches: no sort, no division), and arrays out of order (sorted first; the late ones go through the loop). The rules are
+in `reduce`; here is how they are computed fast.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tickloom.actors.bars.deltas import COLUMN_ROWS, LIMIT, join, overflow, run_starts, to_columns, to_rows
+from tickloom.messages.bars import Delta, DeltaColumns
+from tickloom.messages.market import NS, IntArray, Trades, as_int64, as_list
+
+WIDTH_NS = NS
+"""Width of the finest bucket."""
+
+VECTOR_ROWS = 64
+"""From this many trades of one second on, arrays beat the loop (benchmarks/fold.py prints both)."""
+
+DEARER = 3
+"""As many times later they do when the trades span several seconds, or come as lists that must be made into arrays."""
+
+NEVER = -(2**63)
+"""A stamp before every other."""
+
+Cell: TypeAlias = list[int]
+"""A delta growing: open, open_ts, open_tick, high, low, close, close_ts, close_tick, volume, trades, notional, buy, sell."""
+
+Columns: TypeAlias = tuple[IntArray, IntArray, IntArray, IntArray, IntArray]
+"""Stamps, prices, sizes, sides and arrival numbers."""
+
+_max, _min, _sum, _all = np.maximum.reduce, np.minimum.reduce, np.add.reduce, np.logical_and.reduce
+
+
+class Seconds:
+    """One contract's seconds, growing within one step. `newest` is its newest event stamp so far."""
+
+    __slots__ = ("_beat", "_cells", "_columns", "_grace", "_late", "_lateness", "contract", "newest", "refused")
+
+    def __init__(self, contract: str, newest: int, grace_ns: int, lateness_ns: int) -> None:
+        self.contract = contract
+        self.newest = newest
+        self.refused = 0
+        self._grace = grace_ns
+        self._lateness = lateness_ns
+        self._beat = 0
+        self._cells: dict[int, Cell] = {}
+        self._late: dict[tuple[int, int], Cell] = {}
+        self._columns: list[DeltaColumns] = []
+
+    def add(self, trades: Trades, beat: int, vector_rows: int) -> None:
+        """Fold trades in order of arrival; `beat` is the last clock beat before them."""
+        self._beat = beat
+        if not _worth_arrays(trades, vector_rows):
+            self._loop(
+                as_list(trades.ts_ns),
+                as_list(trades.price),
+                as_list(trades.size),
+                as_list(trades.side),
+                as_list(trades.tick),
+            )
+            return
+        ts = as_int64(trades.ts_ns)
+        columns = (ts, as_int64(trades.price), as_int64(trades.size), as_int64(trades.side), as_int64(trades.tick))
+        # in order of time, what is on time at the front is on time to the end
+        if _all(ts[1:] >= ts[:-1]) and not self._is_late(int(ts[0])):
+            newest = int(ts[-1])
+        else:
+            newest = int(_max(ts))
+            columns = self._sort_out(columns)
+        if newest > self.newest:
+            self.newest = newest
+        if len(columns[0]):
+            self._arrays(columns)
+
+    def _is_late(self, ts: int) -> bool:
+        end = ts - ts % WIDTH_NS + WIDTH_NS + self._grace
+        return end <= self._beat or end <= self.newest or ts < self.newest - self._lateness
+
+    def _sort_out(self, columns: Columns) -> Columns:
+        """Take out late and refused trades by the loop; return the others in order of (stamp, arrival)."""
+        ts = columns[0]
+        before = np.empty_like(ts)  # the newest stamp when each trade arrived
+        before[0] = self.newest
+        np.maximum.accumulate(ts[:-1], out=before[1:])
+        np.maximum(before, self.newest, out=before)
+        end = ts - ts % WIDTH_NS + (WIDTH_NS + self._grace)
+        late = end <= np.maximum(before, self._beat)
+        late |= ts < np.maximum(before, NEVER + self._lateness) - self._lateness
+        if late.any():
+            rows = np.flatnonzero(late)
+            for run in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1):
+                start, stop = int(run[0]), int(run[-1]) + 1
+                self.newest = int(before[start])
+                self._loop(*(column[start:stop].tolist() for column in columns))
+            keep = np.flatnonzero(~late)
+            columns = _pick(columns, keep)
+        return _pick(columns, np.argsort(columns[0], kind="stable"))
+
+    def _loop(
+        self,
+        stamps: list[int],
+        prices: list[int],
+        sizes: list[int],
+        sides: list[int],
+        ticks: list[int],
+    ) -> None:
+        """Fold trades one by one. The cell of the second at hand lives in local names."""
+        newest, beat = self.newest, self._beat
+        grace, lateness = self._grace, self._lateness
+        low_ts = high_ts = 0  # the second at hand: none
+        o = o_ts = o_tick = h = lo = c = c_ts = c_tick = volume = count = notional = buy = sell = 0
+        cell: Cell | None = None
+        for ts, price, size, side, tick in zip(stamps, prices, sizes, sides, ticks, strict=True):
+            if ts < newest:
+                if ts < newest - lateness:
+                    self.refused += 1
+                    continue
+                known = newest
+            else:
+                known, newest = newest, ts
+            if not low_ts <= ts < high_ts:
+                if cell is not None:
+                    cell[:] = (o, o_ts, o_tick, h, lo, c, c_ts, c_tick, volume, count, notional, buy, sell)
+                low_ts = ts - ts % WIDTH_NS
+                high_ts = low_ts + WIDTH_NS
+                watermark = known if known > beat else beat
+                if high_ts + grace > watermark:
+                    cell = self._cells.get(low_ts)
+                    if cell is None:
+                        cell = self._cells[low_ts] = [price, ts, tick, price, price, price, ts, tick, 0, 0, 0, 0, 0]
+                else:
+                    cell = self._late.get((low_ts, watermark))
+                    if cell is None:
+                        cell = [price, ts, tick, price, price, price, ts, tick, 0, 0, 0, 0, 0]
+                        self._late[low_ts, watermark] = cell
+                o, o_ts, o_tick, h, lo, c, c_ts, c_tick, volume, count, notional, buy, sell = cell
+            if ts >= c_ts:  # arrival numbers rise: among equal stamps the later trade closes, the earlier one opens
+                c, c_ts, c_tick = price, ts, tick
+            elif ts < o_ts:
+                o, o_ts, o_tick = price, ts, tick
+            if price > h:
+                h = price
+            elif price < lo:
+                lo = price
+            volume += size
+            count += 1
+            notional += price * size
+            if side == 0:
+                buy += size
+            elif side == 1:
+                sell += size
+        if cell is not None:
+            cell[:] = (o, o_ts, o_tick, h, lo, c, c_ts, c_tick, volume, count, notional, buy, sell)
+        self.newest = newest
+
+    def _arrays(self, columns: Columns) -> None:
+        """Fold on-time trades in order of (stamp, arrival)."""
+        ts, price, _, _, tick = columns
+        n = len(ts)
+        first, last = int(ts[0]) // WIDTH_NS, int(ts[-1]) // WIDTH_NS
+        if first == last:
+            self._second(columns)
+            return
+        if last - first < n // 4:  # few seconds: look their edges up
+            at = np.searchsorted(ts, np.arange(first + 1, last + 1, dtype=np.int64) * WIDTH_NS)
+            starts = np.array(list(dict.fromkeys((0, *at.tolist())))) if last - first < COLUMN_ROWS else _distinct(at)
+        else:
+            starts = run_starts(ts // WIDTH_NS)
+        high, low = np.maximum.reduceat(price, starts), np.minimum.reduceat(price, starts)
+        volume, notional, buy, sell = self._sums(columns, starts, high, low)
+        ends = np.empty_like(starts)
+        np.subtract(starts[1:], 1, out=ends[:-1])
+        ends[-1] = n - 1
+        first = (price[starts], ts[starts], tick[starts])
+        last = (price[ends], ts[ends], tick[ends])
+        fields = (*first, high, low, *last, volume, ends - starts + 1, notional, buy, sell)
+        if len(starts) < COLUMN_ROWS:
+            for new in zip(*(field.tolist() for field in fields), strict=True):
+                self._put(new)
+        else:
+            self._columns.append(DeltaColumns(self.contract, fields[1] // WIDTH_NS * WIDTH_NS, *fields))
+
+    def _second(self, columns: Columns) -> None:
+        """Fold on-time trades of one second, in order of (stamp, arrival)."""
+        ts, price, size, side, tick = columns
+        high, low = int(_max(price)), int(_min(price))
+        if max(high, -low, 1) * len(ts) * int(_max(_unsigned(size))) >= LIMIT:
+            sums = [int(column[0]) for column in self._exact(columns, np.zeros(1, dtype=np.int64))]
+            volume, notional, buy, sell = sums
+        else:
+            volume, notional = int(_sum(size)), int(np.dot(price, size))
+            if _max(_unsigned(side)) <= 1:
+                sell = int(np.dot(size, side))
+                buy = volume - sell
+            else:
+                sell = int(_sum(size * (side == 1)))
+                buy = int(_sum(size * (side == 0)))
+        first = (int(price[0]), int(ts[0]), int(tick[0]))
+        last = (int(price[-1]), int(ts[-1]), int(tick[-1]))
+        self._put((*first, high, low, *last, volume, len(ts), notional, buy, sell))
+
+    def _put(self, new: tuple[int, ...]) -> None:
+        """Merge what trades of one second add up to into the second's cell."""
+        bucket = new[1] - new[1] % WIDTH_NS
+        cell = self._cells.get(bucket)
+        if cell is None:
+            self._cells[bucket] = list(new)
+            return
+        if new[1:3] < (cell[1], cell[2]):
+            cell[:3] = new[:3]
+        if new[6:8] > (cell[6], cell[7]):
+            cell[5:8] = new[5:8]
+        cell[3], cell[4] = max(cell[3], new[3]), min(cell[4], new[4])
+        cell[8:] = [a + b for a, b in zip(cell[8:], new[8:], strict=True)]
+
+    def _sums(
+        self, columns: Columns, starts: IntArray, high: IntArray, low: IntArray
+    ) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+        """Return volume, notional, buy and sell of each run."""
+        ts, price, size, side, _ = columns
+        if max(int(_max(high)), -int(_min(low)), 1) * len(ts) * int(_max(_unsigned(size))) >= LIMIT:
+            return self._exact(columns, starts)
+        volume = np.add.reduceat(size, starts)
+        notional = np.add.reduceat(price * size, starts)
+        if _max(_unsigned(side)) <= 1:
+            sell = np.add.reduceat(size * side, starts)
+            return volume, notional, volume - sell, sell
+        buy = np.add.reduceat(size * (side == 0), starts)
+        return volume, notional, buy, np.add.reduceat(size * (side == 1), starts)
+
+    def _exact(self, columns: Columns, starts: IntArray) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+        """Return volume, notional, buy and sell with Python's integers, for when int64 might wrap on the way."""
+        ts, price, size, side, _ = columns
+        big = size.astype(object)
+        parts = (big, price.astype(object) * big, np.where(side == 0, big, 0), np.where(side == 1, big, 0))
+        volume, notional, buy, sell = (np.add.reduceat(part, starts) for part in parts)
+        for start, *sums in zip(starts, volume, notional, buy, sell, strict=True):
+            if not all(-LIMIT < value < LIMIT for value in sums):
+                raise overflow(self.contract, int(ts[start]))
+        return volume.astype(np.int64), notional.astype(np.int64), buy.astype(np.int64), sell.astype(np.int64)
+
+    def take(self, column_rows: int) -> tuple[list[Delta], list[DeltaColumns]]:
+        """Return what was folded: as rows, and as columns if there are `column_rows` on-time rows or more.
+
+        Raises:
+            BarOverflowError: a delta's notional would leave int64.
+        """
+        name = self.contract
+        rows = [Delta(name, bucket, *cell) for bucket, cell in self._cells.items()]
+        late = [Delta(name, bucket, *cell, 0, mark) for (bucket, mark), cell in self._late.items()]
+        for row in (*rows, *late):
+            if not (-LIMIT < row.notional < LIMIT and -LIMIT < row.volume < LIMIT):
+                raise overflow(name, row.bucket)
+        if not self._columns and len(rows) < column_rows:
+            return rows + late, []
+        block = join([*self._columns, to_columns(rows)] if rows else self._columns)
+        return (late, [block]) if len(block) >= column_rows else (to_rows(block) + late, [])
+
+
+def _worth_arrays(trades: Trades, vector_rows: int) -> bool:
+    n, ts = len(trades), trades.ts_ns
+    if not vector_rows <= n < vector_rows * DEARER:
+        return n >= vector_rows
+    return isinstance(ts, np.ndarray) and ts[0] // WIDTH_NS == ts[-1] // WIDTH_NS
+
+
+def _unsigned(column: IntArray) -> NDArray[np.uint64]:
+    """View a column whose values should not be negative so that those that are become very large."""
+    return column.view(np.uint64)
+
+
+def _distinct(at: IntArray) -> IntArray:
+    """Return 0 and the places in `at` (never falling, above 0), each once."""
+    return np.concatenate(([0], at[np.flatnonzero(np.diff(at, prepend=0))]))
+
+
+def _pick(columns: Columns, rows: IntArray | slice) -> Columns:
+    ts, price, size, side, tick = columns
+    return ts[rows], price[rows], size[rows], side[rows], tick[rows]

@@ -1,0 +1,117 @@
+"""The shells of the bar actors: fan-out of the finest reduction, and a timeframe that measures how long its ticks
+took.
+
+Latency is measured here and nowhere else: from the receipt of the oldest frame in a batch to the moment its last
+bar was updated and passed on, weighted with the trades in the batch. It is reported at each beat, cumulative for
+the incarnation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from tickloom.actors.bars.reduce import ReduceFold, ReduceState
+from tickloom.actors.shell import RoutedActor, Routes
+from tickloom.actors.statistics.histogram import Histogram
+from tickloom.messages.bars import Bar, Bars, Reduced
+from tickloom.messages.reports import Report, Withheld
+from tickloom.supervision import ActorContext, Fold, Ref
+
+REPORT_NS = 250_000_000
+"""Least time between two reports."""
+
+UPDATE_NS = 50_000_000
+"""Least time between two updates of open bars: twenty a second are a moving picture."""
+
+
+class FanOut:
+    """The finest reduction with one output for each target, so that each emission is committed by itself."""
+
+    def __init__(self, fold: ReduceFold, targets: int) -> None:
+        self._fold = fold
+        self._targets = range(targets)
+
+    def initial(self) -> ReduceState:
+        """As the fold's."""
+        return self._fold.initial()
+
+    def step(self, state: ReduceState, messages: Sequence[Any]) -> tuple[ReduceState, Sequence[tuple[int, Reduced]]]:
+        """As the fold's, with (target, output) pairs."""
+        state, outputs = self._fold.step(state, messages)
+        return state, [(target, output) for output in outputs for target in self._targets]
+
+    def split(self, messages: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]] | None:
+        """As the fold's."""
+        return self._fold.split(messages)
+
+
+class FinestActor(RoutedActor):
+    """Reduces validated trades once and tells every timeframe. Any ask is answered with the committed state."""
+
+    def __init__(self, context: ActorContext, fold: ReduceFold, targets: Sequence[Ref], routes: Routes) -> None:
+        super().__init__(context, FanOut(fold, len(targets)), routes, lambda state, _: state)
+        self._timeframes = tuple(targets)
+
+    def emit(self, output: Any) -> None:
+        """Put one reduction into one timeframe's mailbox, where it may merge with what waits there."""
+        if isinstance(output, Withheld):
+            super().emit(output)
+            return
+        target, reduced = output
+        self._timeframes[target].put(reduced)
+
+
+class TimeframeActor(RoutedActor):
+    """One timeframe's bars. Any ask is answered with the committed state.
+
+    What closed, was revised or settled goes on at once. Updates of open bars go on at most every `UPDATE_NS`, the
+    latest of each bar; they are a view of the state and nothing is lost with them.
+    """
+
+    def __init__(self, context: ActorContext, fold: Fold[Any], routes: Routes, statistics: Ref) -> None:
+        super().__init__(context, fold, routes, lambda state, _: state)
+        self._statistics = statistics
+        self._histogram = Histogram()
+        self._reported_ns = 0
+        self._updates: dict[tuple[str, int], Bar] = {}
+        self._updated_ns = 0
+
+    def emit(self, output: Any) -> None:
+        """Measure, then pass on what is due."""
+        if not isinstance(output, Bars):
+            super().emit(output)
+            return
+        now = self.context.clock.monotonic_ns()
+        if output.weight and output.mono_ns:
+            self._histogram.record(now - output.mono_ns, output.weight)
+        due = now - self._updated_ns >= UPDATE_NS
+        news = output.closed or output.revised or output.settled or output.columns or output.refused or output.stop
+        if news or due:
+            super().emit(self._with_updates(output) if due else msgspec.structs.replace(output, updated=()))
+        if not due:
+            self._stash(output)
+        if output.stop or now - self._reported_ns >= REPORT_NS:
+            self._report(now)
+
+    def _stash(self, bars: Bars) -> None:
+        for gone in (*bars.closed, *bars.settled):
+            self._updates.pop((gone.contract, gone.open_time), None)
+        for bar in bars.updated:
+            self._updates[bar.contract, bar.open_time] = bar
+
+    def _with_updates(self, bars: Bars) -> Bars:
+        self._updated_ns = self.context.clock.monotonic_ns()
+        if not self._updates:
+            return bars
+        self._stash(bars)
+        updates, self._updates = tuple(self._updates.values()), {}
+        return msgspec.structs.replace(bars, updated=updates)
+
+    def _report(self, now: int) -> None:
+        self._reported_ns = now
+        if self._histogram.total:
+            sparse = self._histogram.sparse()
+            self._statistics.offer(Report(self.path, self.context.epoch, {}, sparse, self._histogram.max_ns))

@@ -1,0 +1,441 @@
+"""One contract's bars of one timeframe, within one step of its fold: what happens to a bar, in which order.
+
+A bar is *open* until the watermark (the newest event stamp or the last beat) reaches its end plus the grace; then it is
+*closed*; a late trade *revises* it; when the newest event stamp alone reaches its end plus grace plus lateness it is
+*settled*: final, and forgotten here. Beats close bars but never settle them, so a feed that stalls and then delivers
+everything still finds its bars.
+
+Within one `Reduced` the order is fixed: on-time deltas, marks, closing, revisions, settling, stop. Since each late delta says
+how far the watermark was when it came, any grouping of the same input gives the same bars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from tickloom.actors.bars.deltas import join, merge, roll_up, run_starts, to_rows
+from tickloom.actors.bars.digest import Chain, pack, pack_columns
+from tickloom.actors.bars.seconds import NEVER
+from tickloom.messages.bars import Bar, BarColumns, BarFlag, Delta, DeltaColumns, Mark
+from tickloom.messages.market import IntArray
+
+BULK_ROWS = 32
+"""From this many buckets of the timeframe on, bars that close and settle at once are made as columns."""
+
+MAX_MARKS = 256
+"""Most marks kept for a contract; beyond it the two oldest are drawn into one that spans both."""
+
+MAX_FLATS = 3_600
+"""Longest run of buckets without a trade that is filled with flat bars; a longer one stays empty."""
+
+ALWAYS = 2**63 - 1
+"""A stamp after every other."""
+
+_PARTIAL, _EMPTY, _REVISED = int(BarFlag.PARTIAL), int(BarFlag.EMPTY), int(BarFlag.REVISED)
+
+
+class Hours(Protocol):
+    """When a market trades. See `tickloom.config.sessions`."""
+
+    def at(self, ts_ns: int) -> object | None:
+        """Return the sitting an instant lies in, or None."""
+
+    def is_open(self, ts_ns: int) -> bool:
+        """Whether the market trades at an instant."""
+
+
+class BucketRule(Protocol):
+    """Which bucket `[open, close)` an instant (ns UTC) falls in; buckets partition time. See `tickloom.config.buckets`."""
+
+    @property
+    def sessions(self) -> Hours:
+        """The hours of the market; asked for flat bars only."""
+
+    def bucket(self, ts_ns: int) -> tuple[int, int]:
+        """Return open and close of the bucket of an instant."""
+
+    def buckets(self, ts_ns: IntArray) -> tuple[IntArray, IntArray]:
+        """Return opens and closes for a column of instants."""
+
+
+class Live(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A bar that may still change: what its trades add up to, its end, and the late prints since it was closed."""
+
+    delta: Delta
+    close_time: int
+    revision: int = 0
+
+
+class ContractState(msgspec.Struct, frozen=True):
+    """A contract's bars that may still change, by open time, and what is needed to go on.
+
+    `newest` is its newest event stamp; `due` the earliest end among the open bars, `fixed` among the closed ones; `floor` the end
+    of the last settled bar, `price` its close. The size is bounded by grace and lateness, not by time.
+    """
+
+    newest: int = NEVER
+    open: dict[int, Live] = {}
+    closed: dict[int, Live] = {}
+    marks: tuple[Mark, ...] = ()
+    due: int = ALWAYS
+    fixed: int = ALWAYS
+    floor: int = NEVER
+    price: int = 0
+    chain: Chain = Chain()
+
+
+class Weaving(msgspec.Struct, frozen=True):
+    """What a timeframe's weavers have in common. `rules` gives a contract's buckets; `flats` asks for flat bars."""
+
+    timeframe: str
+    rules: Callable[[str], BucketRule]
+    grace_ns: int
+    lateness_ns: int
+    flats: bool = False
+    bulk_rows: int = BULK_ROWS
+
+
+class Weaver:
+    """The working copy of a `ContractState`: changed freely during a step, thrown away if the step fails."""
+
+    __slots__ = (
+        "_block",
+        "_bucket",
+        "_grace",
+        "_held",
+        "_late",
+        "_lateness",
+        "_own",
+        "_rule",
+        "_touched",
+        "_weaving",
+        "blocks",
+        "busy",
+        "chain",
+        "changed",
+        "closed",
+        "contract",
+        "due",
+        "fixed",
+        "floor",
+        "marks",
+        "newest",
+        "open",
+        "price",
+        "refused",
+        "revised",
+        "said",
+        "settled",
+    )
+
+    def __init__(self, weaving: Weaving, contract: str, state: ContractState) -> None:
+        self.contract = contract
+        self.newest, self.marks = state.newest, state.marks
+        self.open, self.closed = dict(state.open), state.closed
+        self.due, self.fixed = state.due, state.fixed
+        self.floor, self.price, self.chain = state.floor, state.price, state.chain
+        self.said: list[Bar] = []  # closed
+        self.revised: list[Bar] = []
+        self.settled: list[Bar] = []
+        self.blocks: list[BarColumns] = []
+        self.changed: set[int] = set()  # closed bars revised in this step
+        self.refused = 0
+        self.busy = False  # something beyond updates happened
+        self._weaving = weaving
+        self._grace, self._lateness = weaving.grace_ns, weaving.lateness_ns
+        self._own = False
+        self._rule: BucketRule | None = None
+        self._bucket = (0, 0)
+        for start, live in self.open.items():  # most likely the next delta belongs where the last one did
+            self._bucket = (start, live.close_time)
+        self._touched: set[int] = set()
+        self._late: list[tuple[int, int, Delta]] = []
+        self._block: tuple[DeltaColumns, IntArray] | None = None
+
+    def freeze(self) -> ContractState:
+        """Return the state as a value."""
+        return ContractState(
+            self.newest, self.open, self.closed, self.marks, self.due, self.fixed, self.floor, self.price, self.chain
+        )
+
+    @property
+    def rule(self) -> BucketRule:
+        """The contract's buckets."""
+        if self._rule is None:
+            self._rule = self._weaving.rules(self.contract)
+        return self._rule
+
+    # -- deltas ---------------------------------------------------------------------------------------------
+
+    def add(self, row: Delta) -> None:
+        """Merge a delta into its bar, or keep it for `revise` if the bar had closed before it came."""
+        start, end = self._bucket
+        if not start <= row.bucket < end:
+            start, end = self._bucket = self.rule.bucket(row.bucket)
+        if row.late and end + self._grace <= row.late:
+            self._late.append((start, end, row))
+        else:
+            self._merge(start, end, row)
+
+    def _merge(self, start: int, end: int, row: Delta) -> None:
+        live = self.open.get(start)
+        if live is not None:
+            self.open[start] = Live(merge(live.delta, row), end)
+        elif start < self.floor or start in self.closed:
+            self._late.append(
+                (start, end, row)
+            )  # on time by a shorter grace than ours: cannot be, unless misconfigured
+            return
+        else:
+            self.open[start] = Live(_at(row, start), end)
+            if end < self.due:
+                self.due = end
+        self._touched.add(start)
+
+    def add_columns(self, parts: Sequence[DeltaColumns]) -> None:
+        """Merge columns; what can be closed and settled at once never becomes an object.
+
+        To be called after `add` and `advance` of the same `Reduced`.
+        """
+        columns = join(parts)
+        opens, closes = self.rule.buckets(columns.bucket)
+        starts = run_starts(opens)
+        columns, closes = roll_up(columns, opens, starts), closes[starts]
+        first, last = self._bulk(columns.bucket, closes)
+        if last - first >= self._weaving.bulk_rows:
+            self._block = (_rows(columns, first, last), closes[first:last])
+        else:
+            first = last = len(columns)
+        for start, stop in ((0, first), (last, len(columns))):
+            for row, end in zip(to_rows(columns, start, stop), closes[start:stop].tolist(), strict=True):
+                self._merge(row.bucket, end, row)
+
+    def _bulk(self, opens: IntArray, closes: IntArray) -> tuple[int, int]:
+        """Return the range of rows that close and settle now, newer than every bar we have and untouched by late ones."""
+        if self._weaving.flats or self.newest == NEVER:
+            return 0, 0
+        known = max(max(self.open, default=NEVER), max(self.closed, default=NEVER), self.floor - 1)
+        first = int(np.searchsorted(opens, known, side="right"))
+        last = int(np.searchsorted(closes, self.newest - self._grace - self._lateness, side="right"))
+        if self._late:
+            last = min(last, int(np.searchsorted(opens, min(start for start, _, _ in self._late))))
+        return first, max(first, last)
+
+    # -- time and marks -------------------------------------------------------------------------------------
+
+    def advance(self, newest: int) -> None:
+        """Move the newest event stamp."""
+        if newest > self.newest:
+            self.newest = newest
+
+    def mark(self, mark: Mark) -> None:
+        """Flag every bar that overlaps the mark, now and later."""
+        marks = (*self.marks, mark)
+        if len(marks) > MAX_MARKS:
+            a, b = marks[:2]
+            span = (min(a.from_ns, b.from_ns), max(a.to_ns, b.to_ns))
+            marks = (Mark(a.contract, *span, a.flag | b.flag, min(a.known, b.known)), *marks[2:])
+        self.marks, self.busy = marks, True
+        for bars, changed in ((self.open, self._touched), (self.closed, self.changed)):
+            changed.update(start for start, live in bars.items() if self._hits(mark, start, live.close_time))
+
+    def _hits(self, mark: Mark, start: int, end: int) -> bool:
+        return mark.from_ns < end and mark.to_ns > start and mark.known < end + self._grace + self._lateness
+
+    # -- the life of a bar ----------------------------------------------------------------------------------
+
+    def turn(self, beat: int) -> None:
+        """Close what is due, revise, settle: everything that follows once deltas, marks and time of a `Reduced` are in."""
+        watermark = beat if beat > self.newest else self.newest
+        if self.due + self._grace <= watermark:
+            self._close(watermark - self._grace)
+        if self._late:
+            self._revise()
+        if self.newest != NEVER and (
+            self._block is not None or self.fixed + self._grace + self._lateness <= self.newest
+        ):
+            self._settle(self.newest - self._grace - self._lateness)
+
+    def stop(self) -> None:
+        """Let all bars go, those still open as partial, and start over; the chain goes on."""
+        for start, live in self.open.items():
+            flagged = msgspec.structs.replace(live.delta, flags=live.delta.flags | _PARTIAL)
+            self.open[start] = Live(flagged, live.close_time)
+        self._close(ALWAYS)
+        self._settle(ALWAYS)
+        self.newest, self.marks, self.floor = NEVER, (), NEVER
+
+    def _closed(self) -> dict[int, Live]:
+        """The closed bars, ours to change: copied when first needed, since most steps close nothing."""
+        if not self._own:
+            self.closed, self._own = dict(self.closed), True
+            self.busy = True
+        return self.closed
+
+    def _close(self, bound: int) -> None:
+        closed = self._closed()
+        for start in sorted(start for start, live in self.open.items() if live.close_time <= bound):
+            live = self.open.pop(start)
+            if self._weaving.flats:
+                before = max((other for other in closed if other < start), default=None)
+                if before is not None:
+                    previous = closed[before]
+                    self.said += self._flats(previous.close_time, previous.delta.close, start)
+                else:
+                    self.said += self._flats(self.floor, self.price, start)
+            closed[start] = live
+            if live.close_time < self.fixed:
+                self.fixed = live.close_time
+            self.said.append(self.bar(live))
+        self.due = min((live.close_time for live in self.open.values()), default=ALWAYS)
+
+    def _revise(self) -> None:
+        closed = self._closed()
+        for start, end, row in self._late:
+            live = closed.get(start)
+            if live is not None:
+                closed[start] = Live(merge(live.delta, row), end, live.revision + row.trades)
+            elif start in self.open:  # a timeframe added while running, younger than the watermark
+                self._merge(start, end, row)
+                continue
+            elif start < self.floor:
+                self.refused += row.trades
+                continue
+            else:
+                closed[start] = Live(_at(row, start), end, row.trades)
+                self.fixed = min(self.fixed, end)
+            self.changed.add(start)
+        self._late = []
+
+    def _settle(self, bound: int) -> None:
+        closed = self._closed()
+        block, self._block = self._block, None
+        rows: list[bytes] = []
+        for start in sorted(start for start, live in closed.items() if live.close_time <= bound):
+            if block is not None and start > block[0].bucket[0]:
+                self._settle_block(rows, *block)
+                rows, block = [], None
+            live = closed.pop(start)
+            bar = self.bar(live)
+            if self._weaving.flats:
+                flats = self._flats(self.floor, self.price, start)
+                self.settled += flats
+                rows += map(pack, flats)
+            self.settled.append(bar)
+            rows.append(pack(bar))
+            if start in self.changed:
+                self.revised.append(bar)
+            self.floor, self.price = bar.close_time, bar.close
+        if block is not None:
+            self._settle_block(rows, *block)
+        elif rows:
+            self.chain = self.chain.extend(b"".join(rows))
+        self.fixed = min((live.close_time for live in closed.values()), default=ALWAYS)
+        if self.marks and bound != ALWAYS:
+            self.marks = tuple(m for m in self.marks if m.to_ns > bound or self.rule.bucket(m.to_ns - 1)[1] > bound)
+
+    def _settle_block(self, before: Sequence[bytes], columns: DeltaColumns, closes: IntArray) -> None:
+        """Settle a block of bars; `before` are the packed bars that settle ahead of it."""
+        if before:
+            self.chain = self.chain.extend(b"".join(before))
+        flags = np.full(len(columns), columns.flags, dtype=np.int64)
+        for m in self.marks:
+            hit = (m.from_ns < closes) & (m.to_ns > columns.bucket)
+            hit &= m.known < closes + (self._grace + self._lateness)
+            flags[hit] |= m.flag
+        block = BarColumns(
+            self.contract,
+            self._weaving.timeframe,
+            columns.bucket,
+            closes,
+            columns.open,
+            columns.high,
+            columns.low,
+            columns.close,
+            columns.volume,
+            columns.trades,
+            columns.notional,
+            columns.buy,
+            columns.sell,
+            np.zeros(len(columns), dtype=np.int64),
+            flags,
+        )
+        self.blocks.append(block)
+        self.floor, self.price = int(closes[-1]), int(columns.close[-1])
+        self.chain = self.chain.extend(pack_columns(block))
+
+    # -- bars -----------------------------------------------------------------------------------------------
+
+    def updates(self) -> list[Bar]:
+        """Return the open bars that were touched, in order of open time."""
+        touched = self._touched
+        if len(touched) == 1:
+            (start,) = touched
+            return [self.bar(self.open[start], final=False)] if start in self.open else []
+        return [self.bar(self.open[start], final=False) for start in sorted(touched) if start in self.open]
+
+    def revisions(self) -> list[Bar]:
+        """Return the closed bars that were changed, in order of open time."""
+        if self.changed:
+            return self.revised + [
+                self.bar(self.closed[start]) for start in sorted(self.changed) if start in self.closed
+            ]
+        return self.revised
+
+    def bar(self, live: Live, *, final: bool = True) -> Bar:
+        """Return a bar as the outside sees it, with the flags of its marks."""
+        delta, end = live.delta, live.close_time
+        flags = delta.flags | _REVISED if live.revision else delta.flags
+        for mark in self.marks:
+            if self._hits(mark, delta.bucket, end):
+                flags |= mark.flag
+        return Bar(
+            self.contract,
+            self._weaving.timeframe,
+            delta.bucket,
+            end,
+            delta.open,
+            delta.high,
+            delta.low,
+            delta.close,
+            delta.volume,
+            delta.trades,
+            delta.notional,
+            delta.buy,
+            delta.sell,
+            live.revision,
+            flags,
+            final,
+        )
+
+    def _flats(self, after: int, price: int, before: int) -> list[Bar]:
+        """Return a flat bar for each bucket of `[after, before)` in which the market was open, if that is one sitting's."""
+        if not NEVER < after < before:
+            return []
+        hours = self.rule.sessions
+        sitting = hours.at(after - 1)
+        if sitting is None or sitting != hours.at(before):
+            return []
+        bars: list[Bar] = []
+        while after < before:
+            start, end = self.rule.bucket(after)
+            if hours.is_open(start):
+                row = Delta(self.contract, start, price, 0, 0, price, price, price, 0, 0, 0, 0, 0, 0, 0, _EMPTY)
+                bars.append(self.bar(Live(row, end)))
+                if len(bars) > MAX_FLATS:
+                    return []
+            after = end
+        return bars
+
+
+def _at(row: Delta, start: int) -> Delta:
+    return row if row.bucket == start else msgspec.structs.replace(row, bucket=start)
+
+
+def _rows(columns: DeltaColumns, start: int, stop: int) -> DeltaColumns:
+    fields = (getattr(columns, field)[start:stop] for field in DeltaColumns.__struct_fields__[1:-1])
+    return DeltaColumns(columns.contract, *fields, flags=columns.flags)

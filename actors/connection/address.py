@@ -1,0 +1,85 @@
+"""Where we may connect to, and how TLS is verified. One place, so that redirects are held to the same rules.
+
+Plain http and ws go to this machine alone: a token on the open network is given away. Certificates and host names are
+always verified; a CA of one's own is added to the system's, never put in its place. No proxy is taken from the
+environment, no cookie is kept, no `.netrc` is read.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from pathlib import Path
+
+import aiohttp
+from yarl import URL
+
+
+class InsecureAddress(ValueError):  # noqa: N818 - named for what is wrong
+    """An address a token must not be sent to; one sentence: what, where, what to do."""
+
+
+def checked(url: str | URL, what: str) -> URL:
+    """Return the address as a URL if a token may be sent to it.
+
+    Args:
+        url: http(s) or ws(s).
+        what: what it is the address of, for the message.
+
+    Raises:
+        InsecureAddress: plain text beyond this machine, credentials or a query in the URL, or no URL at all.
+    """
+    try:
+        parsed = URL(url)
+        port = parsed.port
+    except ValueError:
+        raise InsecureAddress(f"the address of {what} is not a URL") from None
+    if parsed.scheme not in ("http", "https", "ws", "wss") or not parsed.host or port is None:
+        raise InsecureAddress(f"the address of {what} must be a full URL such as https://host/path")
+    if parsed.user is not None or parsed.password is not None:
+        raise InsecureAddress(f"the address of {what} holds a user name or password: take them out")
+    if parsed.query_string or parsed.fragment:
+        raise InsecureAddress(f"the address of {what} holds a query or fragment: take it out")
+    if parsed.scheme in ("http", "ws") and not is_loopback(parsed.host):
+        raise InsecureAddress(
+            f"{what} at {parsed.host} is plain {parsed.scheme}, and the token would be readable on the way: use "
+            f"{parsed.scheme}s (plain text is for this machine alone)"
+        )
+    return parsed
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine by its very name: 127.0.0.0/8, ::1, localhost."""
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def tls_context(ca_file: Path | str | None = None) -> ssl.SSLContext:
+    """Return a context that verifies certificates and host names, trusting also the CAs in `ca_file` (PEM).
+
+    Raises:
+        InsecureAddress: the file cannot be read or holds no certificate.
+    """
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=str(ca_file))
+        except OSError as error:  # ssl.SSLError is one
+            raise InsecureAddress(
+                f"no certificate authority could be read from {ca_file}: {error.strerror or 'not PEM'}"
+            ) from None
+    return context
+
+
+def open_session(ca_file: Path | str | None = None) -> aiohttp.ClientSession:
+    """Return an HTTP session for REST and hubs. Call it in the loop that will use it; whoever calls it closes it."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=tls_context(ca_file), limit=16),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+    )

@@ -1,0 +1,113 @@
+"""What was not received, as facts: from the last print before a loss to the first one after it. No clock, no I/O.
+
+A gap is event time, `[from_ns, to_ns)`. It starts *at* the last stamp received, because prints that share it may be
+missing, and ends just after the first stamp received afterwards, for the same reason: rather a tick too wide than one
+too narrow. The stamps are the exchange's on both ends, so no two clocks are compared.
+
+A contract that stays quiet after the link is back has no first print. After `settle_ns` its gap is closed at the moment
+its subscription was confirmed, by our clock corrected by the feed's usual delay as far as it is known: what the gateway
+sent later would have been received.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from tickloom.messages.control import Gap
+from tickloom.messages.market import Prints, as_int64, as_list
+
+
+class _Contract(msgspec.Struct):
+    newest: int  # the newest stamp received, or when its subscription was first confirmed
+    cause: str = ""  # why it is missing; empty while it is not
+    confirmed: int = 0  # when its subscription was confirmed again; 0: not yet
+
+
+class GapTracker:
+    """Follows the contracts of one hub. Every method that can close gaps returns them, in the order of the log."""
+
+    def __init__(self, settle_ns: int = 5_000_000_000) -> None:
+        self.settle_ns = settle_ns
+        self._contracts: dict[str, _Contract] = {}
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The contracts that have an open gap."""
+        return tuple(name for name, contract in self._contracts.items() if contract.cause)
+
+    def confirmed(self, contract: str, now_ns: int) -> None:
+        """The contract's subscription is confirmed at `now_ns`, for the first time or again."""
+        known = self._contracts.get(contract)
+        if known is None:
+            self._contracts[contract] = _Contract(now_ns)
+        elif known.cause:
+            known.confirmed = now_ns
+
+    def newest(self, contract: str) -> int:
+        """Return the newest stamp received of a contract, or when it was first confirmed; 0 if it is unknown."""
+        known = self._contracts.get(contract)
+        return 0 if known is None else known.newest
+
+    def forget(self, contract: str) -> None:
+        """The contract is no longer wanted."""
+        self._contracts.pop(contract, None)
+
+    def lost(self, cause: str, contracts: Iterable[str] | None = None) -> None:
+        """The link is gone: from the newest stamp on, nothing is known of these contracts (None: of all)."""
+        for name in tuple(self._contracts) if contracts is None else contracts:
+            contract = self._contracts.get(name)
+            if contract is None:
+                continue
+            if not contract.cause:
+                contract.cause = cause
+            contract.confirmed = 0
+
+    def saw(self, prints: Prints, now_ns: int) -> list[Gap]:
+        """Take in a batch of prints; return the gaps they close. These belong before the batch."""
+        gaps: list[Gap] = []
+        for name, first, newest in _spans(prints):
+            contract = self._contracts.get(name)
+            if contract is None:
+                continue  # a contract nobody asked for: validation refuses it
+            if contract.cause and contract.confirmed:
+                gaps.append(self._close(name, contract, first + 1, now_ns))
+            contract.newest = max(contract.newest, newest)
+        return gaps
+
+    def on_time(self, now_ns: int) -> list[Gap]:
+        """Close the gaps of contracts that have stayed quiet since their subscription was confirmed."""
+        return [
+            self._close(name, contract, contract.confirmed, now_ns)
+            for name, contract in self._contracts.items()
+            if contract.cause and contract.confirmed and now_ns - contract.confirmed >= self.settle_ns
+        ]
+
+    def _close(self, name: str, contract: _Contract, to_ns: int, now_ns: int) -> Gap:
+        gap = Gap(
+            recv_ns=now_ns,
+            contract=name,
+            from_ns=contract.newest,
+            to_ns=max(to_ns, contract.newest + 1),
+            cause=contract.cause,
+        )
+        contract.cause, contract.confirmed = "", 0
+        return gap
+
+
+def _spans(prints: Prints) -> list[tuple[str, int, int]]:
+    """Return (contract, first stamp, newest stamp) for every contract in a batch."""
+    if len(prints) > 64:
+        contract, ts = as_int64(prints.contract), as_int64(prints.ts_ns)
+        spans = []
+        for index, name in enumerate(prints.contracts):
+            rows = ts[contract == index]
+            if len(rows):
+                spans.append((name, int(rows[0]), int(rows.max())))
+        return spans
+    found: dict[int, tuple[int, int]] = {}
+    for index, ts_ns in zip(as_list(prints.contract), as_list(prints.ts_ns), strict=True):
+        first, newest = found.get(index, (ts_ns, ts_ns))
+        found[index] = (first, max(newest, ts_ns))
+    return [(prints.contracts[index], first, newest) for index, (first, newest) in found.items()]

@@ -1,0 +1,573 @@
+"""A hub over time: one stream of intake out of as many connections as it takes. The asyncio shell of four pure parts.
+
+What must live here: who is connected, what is subscribed, and the order of what is emitted. What must not: how a
+connection works (`transport`), when to reconnect (`reconnect`), what two connections make together (`overlap`), what is
+missing (`gaps`), what frames mean (`decode`). Everything runs in the loop that called `run`; `run` ends when all its
+tasks have.
+
+Theory of operation. `run` does what `reconnect.decide` says. While a link is up, `renew` may put a new connection
+beside it, with a new token or for any other reason: it subscribes, both deliver into one `Overlap`, and when the two
+are aligned the old one is unsubscribed, drained and closed. If the old one breaks off before, the new one takes over,
+and what neither delivered is a gap. `Subscribed` is emitted before the request goes out, so that an instrument is known
+before its first print; a refusal is followed by `Unsubscribed`. A `Gap` is emitted before the frames that close it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from tickloom.actors.connection.decode import Decoder
+from tickloom.actors.connection.errors import (
+    AuthenticationRefused,
+    CertificateRefused,
+    ConnectionLost,
+    GatewayError,
+    GatewayUnreachable,
+    SubscriptionRefused,
+)
+from tickloom.actors.connection.gaps import GapTracker
+from tickloom.actors.connection.overlap import Overlap
+from tickloom.actors.connection.reconnect import (
+    AskToken,
+    Connect,
+    Decision,
+    GiveUp,
+    Happening,
+    Hold,
+    Link,
+    Policy,
+    Wait,
+    decide,
+)
+from tickloom.actors.connection.transport import HubConnection
+from tickloom.config.secrets import Secret
+from tickloom.messages.control import Connected, Disconnected, Gap, Subscribed, Unsubscribed
+from tickloom.messages.intake import Frames, Intake
+from tickloom.messages.market import Instrument, Prints
+from tickloom.messages.projectx import LOGOUT
+from tickloom.messages.reports import LinkState
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """How long a session waits for what, in seconds.
+
+    `align` bounds how long two connections run side by side; a contract that is quiet all that time has nothing to
+    align. `housekeeping` is the pace of reports and of closing the gaps of quiet contracts.
+    """
+
+    align: float = 10.0
+    drain: float = 5.0
+    housekeeping: float = 1.0
+
+
+class Want(NamedTuple):
+    """A contract to follow, and which of its streams."""
+
+    instrument: Instrument
+    streams: tuple[str, ...]
+
+
+class _Carrier:
+    """One connection with its number and its task."""
+
+    def __init__(self, hub: str, number: int, connection: HubConnection) -> None:
+        self.number = number
+        self.source = f"{hub}/{number}"
+        self.connection = connection
+        self.task: asyncio.Task[None] | None = None
+        self.ready = False  # its subscriptions are confirmed
+
+    @property
+    def ended(self) -> bool:
+        return self.task is not None and self.task.done()
+
+    def error(self) -> BaseException | None:
+        """Why it ended; None if it was closed by us or has not ended."""
+        task = self.task
+        return None if task is None or not task.done() or task.cancelled() else task.exception()
+
+    async def shut(self) -> None:
+        """Close the connection and wait until its task is over."""
+        await self.connection.close()
+        if self.task is not None:
+            await asyncio.gather(self.task, return_exceptions=True)
+
+
+class HubSession:
+    """Keeps one hub connected, and emits what it delivers.
+
+    Args:
+        hub: which one.
+        connect: makes a connection (not yet open) that authenticates with the token given.
+        decoder: of the whole session, so that prints are numbered in order of arrival.
+        emit: takes frames and control records in their order; must not block. What it raises ends the session.
+        new_token: asked with a sentence saying why; gives a token other than the one refused.
+        on_link: told of every change of the link, and of the round trip.
+        accounts: what to follow on the user hub.
+        policy, timing: how patient it is.
+        lateness_ns: how late a print may be against the newest before it (see `overlap`).
+        wall_ns, monotonic, rng: time and chance, as parameters.
+    """
+
+    def __init__(
+        self,
+        hub: Literal["market", "user"],
+        connect: Callable[[Secret | None], HubConnection],
+        decoder: Decoder,
+        emit: Callable[[Intake], None],
+        *,
+        new_token: Callable[[str], Awaitable[Secret | None]],
+        on_link: Callable[[LinkState], None] | None = None,
+        accounts: Sequence[int] = (),
+        policy: Policy | None = None,
+        timing: Timing | None = None,
+        lateness_ns: int = 1_000_000_000,
+        wall_ns: Callable[[], int] = time.time_ns,
+        monotonic: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.hub = hub
+        self.policy = policy or Policy()
+        self.timing = timing or Timing()
+        self.lateness_ns = lateness_ns
+        self._connect = connect
+        self._decoder = decoder
+        self._emit = emit
+        self._new_token = new_token
+        self._on_link = on_link or _nobody
+        self._accounts = tuple(accounts)
+        self._wall_ns = wall_ns
+        self._monotonic = monotonic
+        self._rng = rng or random.Random()  # noqa: S311 - spreads reconnects, guards nothing
+        self._wanted: dict[str, Want] = {}
+        self._gaps = GapTracker()
+        self._token: Secret | None = None
+        self._number = 0
+        self._current: _Carrier | None = None
+        self._successor: _Carrier | None = None
+        self._overlap: Overlap | None = None
+        self._before: dict[str, int] = {}
+        self._changed = asyncio.Event()
+        self._progress = asyncio.Event()
+        self._renewing = asyncio.Lock()
+        self._closing = False
+        self._logout: str | None = None
+        self._why = ""
+        self._failure: GatewayError | None = None
+        self._extra: set[asyncio.Task[Any]] = set()
+
+    # ------------------------------------------------------------------------------------------ for the owner
+
+    @property
+    def connection(self) -> HubConnection | None:
+        """The connection in use; None while there is none."""
+        return None if self._current is None or self._current.ended else self._current.connection
+
+    @property
+    def connections(self) -> tuple[HubConnection, ...]:
+        """Every connection there is: one, or two while one replaces the other."""
+        carriers = (self._current, self._successor)
+        return tuple(carrier.connection for carrier in carriers if carrier is not None and not carrier.ended)
+
+    async def run(self, token: Secret | None) -> None:
+        """Keep the hub connected until `close`, or until it is over for good.
+
+        Raises:
+            AuthenticationRefused: no token will do.
+            CertificateRefused: the gateway's certificate is not to be trusted.
+            GatewayUnreachable: out of patience.
+            SubscriptionRefused: the gateway refuses a contract at the first connection.
+        """
+        self._token = token
+        keeper = asyncio.create_task(self._housekeep())
+        try:
+            await self._follow()
+        finally:
+            keeper.cancel()
+            for task in self._extra:
+                task.cancel()
+            await asyncio.gather(keeper, *self._extra, return_exceptions=True)
+            for carrier in (self._successor, self._current):
+                if carrier is not None:
+                    await self._end(carrier, "the session was closed")
+            self._successor = self._current = None
+
+    async def subscribe(self, instrument: Instrument, streams: Sequence[str] = ("trades",)) -> None:
+        """Follow a contract, now and on every later connection.
+
+        Raises:
+            SubscriptionRefused: the gateway refuses it; it is not followed then.
+        """
+        want = self._wanted[instrument.contract] = Want(instrument, tuple(streams))
+        for carrier in (self._current, self._successor):
+            if carrier is None or not carrier.ready or carrier.ended:
+                continue  # it will subscribe everything wanted when it is up
+            try:
+                await self._follow_contract(carrier, want)
+            except SubscriptionRefused:
+                self._wanted.pop(instrument.contract, None)
+                self._emit(Unsubscribed(recv_ns=self._wall_ns(), contract=instrument.contract))
+                raise
+            except GatewayError:
+                continue  # the link went; the next one subscribes it
+
+    async def unsubscribe(self, contract: str) -> None:
+        """Follow a contract no longer. When this returns, everything delivered has been emitted."""
+        want = self._wanted.pop(contract, None)
+        if want is None:
+            return
+        for carrier in (self._current, self._successor):
+            if carrier is not None and carrier.ready and not carrier.ended:
+                with contextlib.suppress(GatewayError):  # it goes with the link otherwise
+                    await carrier.connection.unsubscribe(contract, want.streams)
+        self._gaps.forget(contract)
+        self._emit(Unsubscribed(recv_ns=self._wall_ns(), contract=contract))
+
+    async def close(self) -> None:
+        """End the session; `run` returns once everything is closed."""
+        self._closing = True
+        self._changed.set()
+
+    # ------------------------------------------------------------------------------------------ the main loop
+
+    async def _follow(self) -> None:
+        link, decision = self._decide(Link(), Happening.START)
+        while True:
+            match decision:
+                case Connect():
+                    happening = await self._or_closed(self._open_first())
+                case Wait(seconds):
+                    self._report("down", f"{self._why}; next attempt in {seconds:.1f} s")
+                    happening = await self._or_closed(self._pause(seconds))
+                case AskToken():
+                    happening = await self._or_closed(self._ask_token())
+                case Hold():
+                    happening = await self._hold()
+                case GiveUp():
+                    self._give_up(decision)
+                    return
+            link, decision = self._decide(link, happening)
+
+    def _decide(self, link: Link, happening: Happening) -> tuple[Link, Decision]:
+        wait = self._failure.retry_after if happening is Happening.FAILED and self._failure else None
+        return decide(self.policy, link, happening, self._monotonic(), self._rng.random(), wait)
+
+    def _give_up(self, decision: GiveUp) -> None:
+        failure = self._failure
+        if decision.why == "closed":
+            self._report("down", "closed")
+            return
+        self._report("lost", self._why)
+        if failure is not None:
+            raise failure
+        if decision.why == "authentication":
+            raise AuthenticationRefused(self._why)
+        raise GatewayUnreachable(self._why)
+
+    async def _or_closed(self, work: Coroutine[Any, Any, Happening]) -> Happening:
+        """Await `work`, or break it off when the session is being closed."""
+        task = asyncio.create_task(work)
+        try:
+            while not task.done() and not self._closing:
+                waker = asyncio.create_task(self._changed.wait())
+                await asyncio.wait((task, waker), return_when=asyncio.FIRST_COMPLETED)
+                waker.cancel()
+                self._changed.clear()
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        return Happening.CLOSE if self._closing else task.result()
+
+    async def _pause(self, seconds: float) -> Happening:
+        await asyncio.sleep(seconds)
+        return Happening.DUE
+
+    async def _ask_token(self) -> Happening:
+        self._report("connecting", f"{self._why}; asking for a new token")
+        delay = self.policy.base
+        while True:
+            try:
+                self._token = await self._new_token(self._why)
+            except AuthenticationRefused as error:
+                self._failed(error)
+                return Happening.FAILED
+            except GatewayError as error:  # the way to the log-in is blocked for now
+                delay = min(self.policy.cap, 2 * delay)
+                self._report("down", f"no new token yet: {error}")
+                await asyncio.sleep(max(delay, error.retry_after or 0.0))
+            else:
+                return Happening.TOKEN
+
+    async def _open_first(self) -> Happening:
+        """Open a connection when there is none."""
+        self._report("connecting", "")
+        self._logout = None
+        carrier = self._new_carrier(self._token)
+        try:
+            await self._establish(carrier)
+        except GatewayError as error:
+            await carrier.shut()
+            return self._failed(error)
+        except BaseException:
+            await asyncio.shield(carrier.shut())
+            raise
+        self._current = carrier
+        self._announce(carrier)
+        return Happening.OPENED
+
+    def _failed(self, error: GatewayError) -> Happening:
+        self._failure, self._why = error, str(error)
+        if isinstance(error, CertificateRefused):
+            return Happening.UNTRUSTED
+        if isinstance(error, AuthenticationRefused):
+            return Happening.REFUSED
+        if isinstance(error, SubscriptionRefused) and self._number == 1:
+            raise error
+        return Happening.FAILED
+
+    async def _hold(self) -> Happening:
+        """Stay while the link is up. A successor that is ready takes over by itself when the link breaks."""
+        while True:
+            current = self._current
+            assert current is not None
+            if self._closing:
+                return Happening.CLOSE
+            if self._logout is not None:
+                self._why = self._logout
+                await self._abandon()
+                await self._end(current, self._why)
+                self._current = None
+                self._gaps.lost(self._why)
+                return Happening.LOGOUT
+            if current.ended:
+                if self._promoted(current):
+                    continue
+                if self._successor is None or self._successor.ended:
+                    await self._abandon()
+                    return self._lost(current)
+                # a new connection is about to be up: no other one can be up sooner
+            await self._changed.wait()
+            self._changed.clear()
+
+    def _lost(self, carrier: _Carrier) -> Happening:
+        error = carrier.error() or ConnectionLost(f"the connection to the {self.hub} hub ended")
+        if not isinstance(error, GatewayError):
+            raise error  # a defect, and not the network's
+        self._why = str(error)
+        self._failure = error
+        self._current = None
+        self._emit(self._disconnected(carrier, self._why))
+        self._gaps.lost(self._why)
+        self._report("lost", self._why)
+        return Happening.EXPIRED if isinstance(error, AuthenticationRefused) else Happening.LOST
+
+    # ------------------------------------------------------------------------------------------ connections
+
+    def _new_carrier(self, token: Secret | None) -> _Carrier:
+        self._number += 1
+        return _Carrier(self.hub, self._number, self._connect(token))
+
+    async def _establish(self, carrier: _Carrier) -> None:
+        """Open a connection and subscribe everything wanted."""
+        connection = carrier.connection
+        await connection.open()
+        carrier.task = asyncio.create_task(connection.run(partial(self._frames, carrier)))
+        carrier.task.add_done_callback(self._woken)
+        if self.hub == "user":
+            await connection.subscribe_accounts()
+            for account in self._accounts:
+                await connection.subscribe_account(account)
+        for want in tuple(self._wanted.values()):
+            await self._follow_contract(carrier, want)
+        if carrier.ended:
+            raise carrier.error() or ConnectionLost(f"the connection to the {self.hub} hub ended")
+        carrier.ready = True
+
+    def _woken(self, _: asyncio.Task[None]) -> None:
+        self._changed.set()
+        self._progress.set()
+
+    async def _follow_contract(self, carrier: _Carrier, want: Want) -> None:
+        now, contract = self._wall_ns(), want.instrument.contract
+        self._emit(
+            Subscribed(
+                recv_ns=now, hub=self.hub, connection=carrier.number, contract=contract, instrument=want.instrument
+            )
+        )
+        await carrier.connection.subscribe(contract, want.streams)
+        self._gaps.confirmed(contract, self._wall_ns())
+
+    def _announce(self, carrier: _Carrier) -> None:
+        self._failure = None
+        self._emit(Connected(recv_ns=self._wall_ns(), hub=self.hub, connection=carrier.number))
+        self._report("up", "")
+
+    def _disconnected(self, carrier: _Carrier, cause: str) -> Disconnected:
+        return Disconnected(recv_ns=self._wall_ns(), hub=self.hub, connection=carrier.number, cause=cause)
+
+    async def _end(self, carrier: _Carrier, cause: str) -> None:
+        """Close a connection of ours and say so."""
+        await carrier.shut()
+        self._emit(self._disconnected(carrier, cause))
+
+    # ------------------------------------------------------------------------------------------ make before break
+
+    async def renew(self, token: Secret | None, why: str) -> bool:
+        """Replace the connection by a new one that authenticates with `token`, without losing or doubling a print.
+
+        Returns whether it was replaced. If it was not (the new connection could not be made, or there was none to
+        replace), the old one goes on and the token is used for the next one.
+        """
+        self._token = token
+        async with self._renewing:
+            old = self._current
+            if old is None or old.ended or self._closing:
+                return False
+            task = asyncio.create_task(self._replace(old, token, why))
+            self._extra.add(task)
+            task.add_done_callback(self._extra.discard)
+            try:
+                return await asyncio.shield(task)
+            except asyncio.CancelledError:
+                if task.cancelled():  # given up by the main loop; we are not
+                    return False
+                raise
+
+    async def _abandon(self) -> None:
+        """Give up a replacement that is under way."""
+        for task in tuple(self._extra):
+            task.cancel()
+        await asyncio.gather(*self._extra, return_exceptions=True)
+
+    async def _replace(self, old: _Carrier, token: Secret | None, why: str) -> bool:
+        await self._until(lambda: self._overlap is None, self.timing.drain)  # one overlap at a time
+        new = self._new_carrier(token)
+        self._overlap = overlap = Overlap(old.source, new.source, self.lateness_ns)
+        self._before = {contract: self._gaps.newest(contract) for contract in self._wanted}
+        self._successor = new
+        try:
+            await self._establish(new)
+            self._announce(new)
+            self._changed.set()
+            await self._until(lambda: old.ended or all(map(overlap.aligned, self._wanted)), self.timing.align)
+            if not old.ended:
+                await self._drain(old)
+        except BaseException as error:
+            if self._successor is new:
+                self._successor = None
+                overlap.end(new.source)
+                await asyncio.shield(new.shut())
+                self._changed.set()
+            if not isinstance(error, GatewayError):
+                raise
+            self._report("up", f"the connection could not be renewed: {error}")
+            return False
+        if self._successor is new:  # else the old one broke off, and the main loop has handed over
+            self._current, self._successor = new, None
+            overlap.end(old.source)
+            await self._end(old, f"replaced by connection {new.number}: {why}")
+        self._changed.set()
+        return True
+
+    async def _drain(self, old: _Carrier) -> None:
+        """Unsubscribe: once that is answered, the old connection has delivered its last."""
+        with contextlib.suppress(GatewayError, TimeoutError):
+            async with asyncio.timeout(self.timing.drain):
+                for want in tuple(self._wanted.values()):
+                    await old.connection.unsubscribe(want.instrument.contract, want.streams)
+
+    async def _until(self, condition: Callable[[], bool], patience: float) -> None:
+        """Wait for a condition that can change with every batch, for as long as `patience` seconds."""
+        end = self._monotonic() + patience
+        while not condition() and not self._closing:
+            left = end - self._monotonic()
+            if left <= 0:
+                return
+            self._progress.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._progress.wait()
+
+    def _promoted(self, old: _Carrier) -> bool:
+        """Let the successor take over from a connection that broke off; False if there is none that can."""
+        new, overlap = self._successor, self._overlap
+        if new is None or overlap is None or not new.ready or new.ended:
+            return False
+        error = old.error()
+        if error is not None and not isinstance(error, GatewayError):
+            raise error
+        cause = str(error or "the connection was closed")
+        self._current, self._successor = new, None
+        overlap.end(old.source)
+        self._emit(self._disconnected(old, cause))
+        for contract in self._wanted:
+            if overlap.covered(contract):
+                continue
+            newest, first = overlap.bounds(contract)
+            if first is None:
+                self._gaps.lost(cause, (contract,))
+                self._gaps.confirmed(contract, self._wall_ns())
+            else:
+                start = self._before.get(contract, first) if newest is None else newest
+                self._emit(Gap(recv_ns=self._wall_ns(), contract=contract, from_ns=start, to_ns=first + 1, cause=cause))
+        return True
+
+    # ------------------------------------------------------------------------------------------ what is delivered
+
+    def _frames(self, carrier: _Carrier, payloads: list[bytes], walls: list[int], monos: list[int]) -> None:
+        overlap = self._overlap
+        if overlap is not None and carrier.source not in (overlap.old, overlap.new):
+            overlap = None
+        admit = None if overlap is None else partial(overlap.admit, carrier.source)
+        frames = self._decoder.decode(carrier.source, payloads, walls, monos, admit)
+        if overlap is not None:
+            frames = overlap.filtered(frames)
+            if overlap.done:
+                self._overlap = None
+        self._progress.set()
+        if frames.prints is not None:
+            self._close_gaps(frames.prints)
+        self._emit(frames)
+        if frames.events:
+            self._look_for_logout(frames)
+
+    def _close_gaps(self, prints: Prints) -> None:
+        for gap in self._gaps.saw(prints, self._wall_ns()):
+            self._emit(gap)
+
+    def _look_for_logout(self, frames: Frames) -> None:
+        for _, target, payload in frames.events:
+            if target == LOGOUT:
+                words = payload.decode("utf-8", "replace")[1:-1][:120]
+                self._logout = "the gateway ended this session because another one took over" + (
+                    f" ({words})" if words else ""
+                )
+                self._changed.set()
+
+    # ------------------------------------------------------------------------------------------ reports
+
+    async def _housekeep(self) -> None:
+        while True:
+            await asyncio.sleep(self.timing.housekeeping)
+            for gap in self._gaps.on_time(self._wall_ns()):
+                self._emit(gap)
+            if self.connection is not None:
+                self._report("up", "")
+
+    def _report(self, state: Literal["connecting", "up", "down", "lost"], detail: str) -> None:
+        connection = self.connection
+        trip = connection.round_trip if connection is not None else None
+        self._on_link(LinkState(self.hub, state, detail, 0 if trip is None else round(trip * 1e9)))
+
+
+def _nobody(_: LinkState) -> None:
+    return None

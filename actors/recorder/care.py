@@ -1,0 +1,203 @@
+"""Looking after a log: say what is in it, check that it is whole. Nothing here changes the log; see `repair` for that.
+
+Damage is never raised here: it is what the reports are about.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tickloom.actors.recorder.describe import Inconsistent, describe
+from tickloom.actors.recorder.errors import DamagedLog
+from tickloom.actors.recorder.reader import LogReader, TornTail
+from tickloom.actors.recorder.segment import Scan
+from tickloom.actors.recorder.unpacking import Assembler, values
+from tickloom.messages.records import BatchNote, Kind
+
+
+class SegmentReport(msgspec.Struct, frozen=True):
+    """One segment in figures. Times are receipt stamps (ns UTC); None: it holds no batch."""
+
+    path: Path
+    size: int
+    session: str | None
+    batches: int
+    rows: int
+    frames: int
+    prints: int
+    first_seq: int | None
+    last_seq: int | None
+    first_ns: int | None
+    last_ns: int | None
+    sealed: bool
+    damages: int
+
+
+class Inspection(msgspec.Struct, frozen=True):
+    """What a log holds.
+
+    Attributes:
+        path: the log.
+        size: bytes in its segments.
+        segments: each of them.
+        frames, prints: how many.
+        first_ns, last_ns: least and greatest receipt stamp (ns UTC); None: it is empty.
+        contracts: prints by contract.
+        sources: frames by source.
+        records: control records by name.
+        torn: tails that crashes left.
+        damaged: places that do not read back, in words.
+    """
+
+    path: Path
+    size: int
+    segments: tuple[SegmentReport, ...]
+    frames: int
+    prints: int
+    first_ns: int | None
+    last_ns: int | None
+    contracts: dict[str, int]
+    sources: dict[str, int]
+    records: dict[str, int]
+    torn: tuple[TornTail, ...]
+    damaged: tuple[str, ...]
+
+
+class Verification(msgspec.Struct, frozen=True):
+    """Whether a log is whole.
+
+    Attributes:
+        path: the log.
+        segments, batches, frames, prints: what was checked and is whole.
+        torn: tails that crashes left: not read, no damage.
+        problems: places that do not read back or contradict themselves.
+    """
+
+    path: Path
+    segments: int
+    batches: int
+    frames: int
+    prints: int
+    torn: tuple[TornTail, ...]
+    problems: tuple[DamagedLog, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is damaged."""
+        return not self.problems
+
+
+def inspect(path: Path | str) -> Inspection:
+    """Say what is in a log, or in one segment of it.
+
+    Raises:
+        NoLog, ForeignFile, NewerFormat: there is no log of this version to look at.
+    """
+    contracts: Counter[str] = Counter()
+    sources: Counter[str] = Counter()
+    records: Counter[str] = Counter()
+    with LogReader(path, keep_index=False, fresh=True) as reader:
+        for found in reader.segments:
+            for batch, _ in reader.whole(found, ["source", "kind", "contract", "record"]):
+                heads = batch.filter(pa.array(values(batch, "kind", np.uint8) != Kind.PRINT))
+                _count(heads.column("source"), sources)
+                _count(batch.column("contract"), contracts)
+                for text in batch.column("record").drop_null().to_pylist():
+                    records[msgspec.json.decode(text, type=_Named).record] += 1
+        times = reader.time_range
+        return Inspection(
+            path=reader.path,
+            size=sum(found.size for found in reader.segments),
+            segments=tuple(map(_segment_report, reader.segments)),
+            frames=sum(int(found.column("frames").sum()) for found in reader.segments),
+            prints=reader.prints,
+            first_ns=None if times is None else times[0],
+            last_ns=None if times is None else times[1],
+            contracts=dict(sorted(contracts.items())),
+            sources=dict(sorted(sources.items())),
+            records=dict(sorted(records.items())),
+            torn=reader.torn,
+            damaged=tuple(map(str, reader.damages())),
+        )
+
+
+def verify(path: Path | str) -> Verification:
+    """Check all of a log, or of one segment: checksums, that every row decodes, that numbers rise, that notes are true.
+
+    Raises:
+        NoLog, ForeignFile, NewerFormat: there is no log of this version to check.
+    """
+    with LogReader(path, keep_index=False, fresh=True) as reader:
+        problems = list(reader.damages())
+        last_seq = last_tick = -1
+        batches = frames = prints = 0
+        for found in reader.segments:
+            for batch, note in reader.whole(found):
+                what = _check(batch, note)
+                if what is None and note.seq[0] <= last_seq:
+                    what = f"number {note.seq[0]} follows {last_seq}"
+                if what is None and note.tick is not None and note.tick <= last_tick:
+                    what = f"arrival number {note.tick} follows {last_tick}"
+                if what is not None:
+                    problems.append(DamagedLog(found.path, found.number, note.n, _offset(found, note), what))
+                    continue
+                last_seq = note.seq[1]
+                last_tick = note.tick + note.prints - 1 if note.tick is not None else last_tick
+                batches, frames, prints = batches + 1, frames + note.frames, prints + note.prints
+        return Verification(reader.path, len(reader.segments), batches, frames, prints, reader.torn, tuple(problems))
+
+
+class _Named(msgspec.Struct):
+    record: str
+
+
+def _count(column: pa.Array, into: Counter[str]) -> None:
+    for row in pc.value_counts(column.drop_null()).to_pylist():
+        into[row["values"]] += row["counts"]
+
+
+def _segment_report(found: Scan) -> SegmentReport:
+    some = len(found.table) > 0
+    return SegmentReport(
+        path=found.path,
+        size=found.size,
+        session=None if found.header is None else found.header.session,
+        batches=len(found.table),
+        rows=int(found.column("rows").sum()),
+        frames=int(found.column("frames").sum()),
+        prints=int(found.column("prints").sum()),
+        first_seq=int(found.column("first_seq")[0]) if some else None,
+        last_seq=found.last_seq,
+        first_ns=int(found.column("least_ns").min()) if some else None,
+        last_ns=int(found.column("greatest_ns").max()) if some else None,
+        sealed=found.sealed,
+        damages=len(found.damages),
+    )
+
+
+def _check(batch: pa.RecordBatch, note: BatchNote) -> str | None:
+    """Return what is wrong with a batch whose checksum is right."""
+    try:
+        batch.validate(full=True)
+        true = describe(batch)
+        said = msgspec.structs.replace(note, crc32="", n=0)
+        if true != said:
+            wrong = [name for name in BatchNote.__struct_fields__ if getattr(true, name) != getattr(said, name)]
+            return f"its note is wrong about {', '.join(wrong)}"
+        assembler = Assembler(raw=True)
+        frames = sum(1 for _ in assembler.feed(batch, note)) + sum(1 for _ in assembler.flush())
+    except Inconsistent as error:
+        return str(error)
+    except (pa.ArrowException, msgspec.MsgspecError) as error:
+        return f"it does not decode: {error}"
+    return None if frames else "it holds nothing"
+
+
+def _offset(found: Scan, note: BatchNote) -> int:
+    return int(found.column("offset")[np.flatnonzero(found.column("first_seq") == note.seq[0])[0]])

@@ -1,0 +1,267 @@
+"""A segment as a file: its name, and a scan of all of it that tells whole units, damage and a torn tail apart.
+
+A tail is *torn* when nothing whole follows and the segment was not closed: a crash leaves that, and what it held was
+never promised. Anything else that does not read back is *damage*: a whole unit follows it, or the segment was closed.
+Scanning only reads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tickloom.actors.recorder import wire
+from tickloom.actors.recorder.errors import ForeignFile, NewerFormat, NoLog
+from tickloom.messages.records import FORMAT, BatchNote, SegmentHeader
+
+SUFFIX = ".arrows"
+_NAME = re.compile(r"(\d{8,})\.arrows")
+_WINDOW = 8 * 1024 * 1024
+_NO_TICK = -(2**63)
+
+COLUMNS = (
+    "offset", "length", "n", "rows", "frames", "prints", "first_seq", "last_seq", "least_ns", "greatest_ns", "tick",
+    "controls", "records", "extras", "dense",
+)  # fmt: skip
+"""The columns of a table of units."""
+
+
+class Damage(msgspec.Struct, frozen=True):
+    """Bytes `[offset, end)` of a segment that do not read back.
+
+    `before` is the place, in the table of units, of the unit that follows; `batch` the number of the batch that should
+    stand there (None: the header).
+    """
+
+    offset: int
+    end: int
+    before: int
+    batch: int | None
+    what: str
+
+
+class Torn(msgspec.Struct, frozen=True):
+    """The tail of a segment that was not closed: `length` bytes from `offset` on that are no whole unit."""
+
+    offset: int
+    length: int
+    what: str
+
+
+class Scan(msgspec.Struct, frozen=True):
+    """What a segment holds.
+
+    Attributes:
+        path: the file.
+        size: its length in bytes when it was scanned.
+        header: its header, or None when that is damaged or torn.
+        first: where the first unit begins, or would.
+        table: a row a whole unit with `COLUMNS`, int64; see `unit`.
+        damages: what does not read back, in order.
+        torn: the torn tail, if there is one.
+        sealed: whether it was closed in order.
+    """
+
+    path: Path
+    size: int
+    header: SegmentHeader | None
+    first: int
+    table: NDArray[np.int64]
+    damages: tuple[Damage, ...]
+    torn: Torn | None
+    sealed: bool
+
+    @property
+    def number(self) -> int:
+        """The segment's number, from its name; 0 for a file of another name."""
+        return number_of(self.path) or 0
+
+    @property
+    def end(self) -> int:
+        """Where the last whole unit ends."""
+        return int(self.table[-1, 0] + self.table[-1, 1]) if len(self.table) else self.first
+
+    def column(self, name: str) -> NDArray[np.int64]:
+        """Return one of `COLUMNS` for all units."""
+        return self.table[:, COLUMNS.index(name)]
+
+    def unit(self, place: int) -> wire.Unit:
+        """Return a unit by its place in the table."""
+        return unit_of(self.table[place])
+
+    @property
+    def last_seq(self) -> int | None:
+        """The last sequence number in it."""
+        return int(self.column("last_seq")[-1]) if len(self.table) else None
+
+    @property
+    def next_tick(self) -> int | None:
+        """The arrival number that follows its last print's; None: it holds no prints."""
+        having = self.table[self.column("prints") > 0]
+        if not len(having):
+            return None
+        last = unit_of(having[-1]).note
+        return None if last.tick is None else last.tick + last.prints
+
+
+def row_of(unit: wire.Unit) -> tuple[int, ...]:
+    """Return a unit as a row of the table."""
+    note = unit.note
+    tick = _NO_TICK if note.tick is None else note.tick
+    return (
+        unit.offset, unit.length, note.n, note.rows, note.frames, note.prints, *note.seq, *note.recv_ns, tick,
+        note.controls, note.records, note.extras, int(note.dense),
+    )  # fmt: skip
+
+
+def unit_of(row: NDArray[np.int64]) -> wire.Unit:
+    """Return the unit that a row of the table describes; the checksum is left out."""
+    (offset, length, n, rows, frames, prints, first, last, least, greatest, tick, controls, records, extras, dense) = (
+        row.tolist()
+    )
+    note = BatchNote(
+        "", n, rows, frames, prints, (first, last), (least, greatest), None if tick == _NO_TICK else tick, controls,
+        records, extras, bool(dense),
+    )  # fmt: skip
+    return wire.Unit(offset, length, note)
+
+
+def table_of(units: list[wire.Unit]) -> NDArray[np.int64]:
+    """Return units as a table."""
+    return np.array([row_of(unit) for unit in units], np.int64).reshape(len(units), len(COLUMNS))
+
+
+def name_of(number: int) -> str:
+    """Return the file name of segment `number`."""
+    return f"{number:08d}{SUFFIX}"
+
+
+def number_of(path: Path) -> int | None:
+    """Return the segment's number from its file name, or None when it is no segment's name."""
+    match = _NAME.fullmatch(path.name)
+    return int(match[1]) if match else None
+
+
+def segments_in(directory: Path) -> list[Path]:
+    """Return the segments of a log, in order.
+
+    Raises:
+        NoLog: the directory does not exist or is none.
+    """
+    if not directory.is_dir():
+        raise NoLog(f"{directory} is no directory: name the folder of a log, or one of its segments")
+    found = ((number_of(path), path) for path in directory.iterdir())
+    return [path for _, path in sorted((number, path) for number, path in found if number is not None)]
+
+
+def scan(path: Path) -> Scan:
+    """Read all of a segment and say what is whole.
+
+    Raises:
+        ForeignFile: the file is not of a Tickloom log.
+        NewerFormat: a later version wrote it.
+        OSError: it cannot be read.
+    """
+    with path.open("rb", buffering=0) as file:
+        size = path.stat().st_size
+        header, first, damages, torn = _scan_header(path, file, size)
+        if torn is not None:
+            return Scan(path, size, None, 0, table_of([]), (), torn, sealed=False)
+        units: list[wire.Unit] = []
+        sealed = False
+        at = first
+        for found in _walk(file, first, size, 0):
+            if isinstance(found, wire.Unit):
+                units.append(found)
+                at = found.offset + found.length
+            elif isinstance(found, Damage):
+                damages.append(found)
+                at = found.end
+            elif isinstance(found, Torn):
+                torn = found
+            else:
+                sealed = True
+        assert at <= size, "units lie within the file"
+    return Scan(path, size, header, first, table_of(units), tuple(damages), torn, sealed)
+
+
+def _read(file: BinaryIO, offset: int, length: int) -> bytes:
+    file.seek(offset)
+    parts = []
+    while length > 0 and (part := file.read(length)):
+        parts.append(part)
+        length -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _scan_header(path: Path, file: BinaryIO, size: int) -> tuple[SegmentHeader | None, int, list[Damage], Torn | None]:
+    """Return the header, where units begin, and what is wrong with it."""
+    data = _read(file, 0, _WINDOW)
+    length = int.from_bytes(data[4:8], "little")
+    cut = data[:4] == wire.CONTINUATION[: len(data)] and (len(data) < 8 or length > size - 8)
+    try:
+        header, first = wire.read_header(memoryview(data))
+    except wire.Newer as newer:
+        raise NewerFormat(
+            f"{path} is of log format {newer}, this version reads up to {FORMAT}: install a later Tickloom"
+        ) from None
+    except (wire.Foreign, wire.BadBytes) as error:
+        rest = _read(file, 0, size)
+        found = wire.find_unit(rest, 0)
+        if found is not None:
+            return None, found.offset, [Damage(0, found.offset, 0, None, str(error))], None
+        if not any(rest) or cut:
+            return None, 0, [], Torn(0, size, "the header was never written to its end")
+        if isinstance(error, wire.Foreign):
+            raise ForeignFile(f"{path} is no segment of a Tickloom log ({error}): name another file") from None
+        return None, size, [Damage(0, size, 0, None, str(error))], None
+    return header, first, [], None
+
+
+class _Sealed:
+    """Said when a segment's end stands where it should."""
+
+
+def _walk(file: BinaryIO, first: int, size: int, expected: int) -> Iterator[wire.Unit | Damage | Torn | _Sealed]:
+    """Yield units and damages in order, at last how the segment ends."""
+    base, window = first, _read(file, first, _WINDOW)
+    at, places, last_seq = first, 0, -1
+    while at < size:
+        if base + len(window) == size and size - at == len(wire.END) and window[at - base :] == wire.END:
+            yield _Sealed()
+            return
+        try:
+            unit = wire.read_unit(memoryview(window), at - base)
+        except wire.BadBytes as error:
+            if base + len(window) < size:  # perhaps only the window ends here: look again from this place, further
+                base, window = at, _read(file, at, _WINDOW if at > base else 2 * len(window))
+                continue
+            damage = _damage(window, at - base, error)
+            if damage is None:
+                yield Torn(at, size - at, str(error))
+                return
+            yield Damage(at, base + damage, places, expected, str(error))
+            at, expected = base + damage, -1
+            continue
+        note = unit.note
+        if (expected >= 0 and note.n != expected) or note.seq[0] <= last_seq:
+            what = f"batch {note.n} stands where batch {expected} belongs"
+            yield Damage(at, at, places, max(expected, 0), what)
+        yield wire.Unit(at, unit.length, note)
+        at, places, expected, last_seq = at + unit.length, places + 1, note.n + 1, note.seq[1]
+
+
+def _damage(window: bytes, at: int, error: wire.BadBytes) -> int | None:
+    """Return where reading can go on after `at`, in a window that reaches the file's end; None: the tail is torn."""
+    found = wire.find_unit(window, at)
+    if found is not None:
+        return found.offset
+    if window.endswith(wire.END) and len(window) - at > len(wire.END):
+        return len(window) - len(wire.END)
+    return None

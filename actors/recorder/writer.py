@@ -1,0 +1,414 @@
+"""Writing a log: items in, checked batches on disk. Knows no clock: the caller says what time it is.
+
+Rules. What is appended is the writer's from then on; it is never to be appended again, whatever is raised. Batches
+close when they are full or old enough. A batch is in the file whole or not at all. When the disk refuses, items wait
+in memory up to a bound; beyond it frames are let go and counted, and a `Gap` in their place says so as soon as
+writing works again. After a sync that failed the segment is given up, since asking again would not tell what is on
+the disk.
+
+All methods are for one thread, the recorder's. `append` and `poll` block for as long as the disk takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from tickloom.actors.recorder.context import Context
+from tickloom.actors.recorder.errors import LogWriteError
+from tickloom.actors.recorder.files import Files, SystemFiles
+from tickloom.actors.recorder.lock import DirectoryLock
+from tickloom.actors.recorder.losses import Losses
+from tickloom.actors.recorder.opening import Closed, Opening, open_directory
+from tickloom.actors.recorder.options import LogOptions, WriterCounters
+from tickloom.actors.recorder.output import Broken, SegmentFile
+from tickloom.actors.recorder.packing import Packed, TooLarge, Unfit, pack
+from tickloom.actors.recorder.retention import Retention
+from tickloom.actors.recorder.segment import name_of
+from tickloom.actors.recorder.slicing import slice_frames, slices
+from tickloom.actors.recorder.wire import END, UnitEncoder
+from tickloom.messages.intake import Frames, Numbered
+from tickloom.messages.records import SegmentHeader
+
+__all__ = ["LogOptions", "LogWriter", "WriterCounters"]
+
+
+class LogWriter:
+    """The one writer of a log.
+
+    Args:
+        directory: where the segments go; made if need be. A log that is there is gone on with, in a new segment.
+        session: who writes, for the headers: an id of the session.
+        options: see `LogOptions`.
+        files: the file operations to write with.
+        program: name and version for the headers.
+
+    Attributes:
+        directory: see above.
+        opening: the log as it was found.
+        counters: what was done so far.
+        last_seq: the last sequence number written (None: the log is empty).
+        synced_seq: the last one known to be on the disk.
+
+    Raises:
+        LogInUse: another writer has the log.
+        ForeignFile, NewerFormat: what is there cannot be gone on with.
+        OSError: the directory cannot be used.
+    """
+
+    def __init__(
+        self,
+        directory: Path | str,
+        *,
+        session: str,
+        options: LogOptions | None = None,
+        files: Files | None = None,
+        program: str = "tickloom",
+    ) -> None:
+        self.directory = Path(directory)
+        self.counters = WriterCounters()
+        self._options = options if options is not None else LogOptions()
+        self._files = files if files is not None else SystemFiles()
+        self._session = session
+        self._program = program
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = DirectoryLock(self.directory)
+        try:
+            self.opening: Opening = open_directory(self.directory)
+        except BaseException:
+            self._lock.release()
+            raise
+        self.last_seq = self.opening.last_seq
+        self.synced_seq = self.last_seq
+        self._taken = -1 if self.last_seq is None else self.last_seq
+        self._number = self.opening.last_segment
+        self._context = Context(self.opening.context)
+        self._kept = Retention(self.opening.closed, self._options, self._files)
+        self._encoder = UnitEncoder(self._options.level, threads=self._options.threads)
+        self._segment: SegmentFile | None = None
+        self._pending: list[Numbered] = []
+        self._rows = 0
+        self._since = 0
+        self._unsynced_since: int | None = None
+        self._retry_at: int | None = None
+        self._losses = Losses()
+        self._cause = ""
+        self._closed = False
+
+    def __enter__(self) -> LogWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abandon()
+
+    @property
+    def failing(self) -> bool:
+        """Whether the disk refused the last attempt."""
+        return self._retry_at is not None
+
+    @property
+    def waiting(self) -> int:
+        """How many items are in memory only."""
+        return len(self._pending)
+
+    def append(self, items: Iterable[Numbered], now_ns: int) -> None:
+        """Take items, in order of their numbers, and write what is due.
+
+        Items at or below the last number taken are in the log already and are passed over.
+
+        Args:
+            items: what to write.
+            now_ns: monotonic time.
+
+        Raises:
+            LogWriteError: the disk refused. The items are kept; go on appending, the writer tries again by itself.
+        """
+        if self._closed:
+            raise ValueError(f"the writer of {self.directory} is closed")
+        if not self._pending:
+            self._since = now_ns
+        taken, rows = self._taken, self._rows
+        try:
+            for numbered in items:
+                fresh = numbered if numbered.seq > taken else self._fresh(numbered, taken)
+                if fresh is None:
+                    continue
+                item = fresh.item
+                if isinstance(item, Frames):
+                    count = len(item.recv_ns)
+                    if not count:
+                        continue
+                    prints = item.prints
+                    rows += count if prints is None else max(count, len(prints.price))
+                    taken = fresh.seq + count - 1
+                else:
+                    rows += 1
+                    taken = fresh.seq
+                self._pending.append(fresh)
+        finally:
+            self._taken, self._rows = taken, rows
+        self._work(now_ns)
+
+    def poll(self, now_ns: int) -> None:
+        """Let time pass: close a batch that is old enough, sync what is due, try again after a failure.
+
+        Raises:
+            LogWriteError: see `append`.
+        """
+        if not self._closed:
+            self._work(now_ns)
+
+    def next_due(self) -> int | None:
+        """Return the monotonic time (ns) at which `poll` has something to do; None: nothing waits."""
+        if self._retry_at is not None:
+            return self._retry_at
+        due = [self._since + self._options.batch_ns] if self._pending else []
+        if self._unsynced_since is not None:
+            due.append(self._unsynced_since + self._options.sync_ns)
+        return min(due, default=None)
+
+    def flush(self, now_ns: int) -> None:
+        """Write and sync all that was appended.
+
+        Raises:
+            LogWriteError: see `append`.
+        """
+        if not self._closed:
+            self._retry_at = None
+            self._work(now_ns, everything=True)
+
+    def close(self, now_ns: int = 0) -> None:
+        """Write all that was appended, close the segment, let the log go. Does nothing the second time.
+
+        Raises:
+            LogWriteError: not all of it could be written; the log is let go all the same.
+        """
+        if self._closed:
+            return
+        try:
+            self.flush(now_ns)
+            self._seal()
+        except OSError as error:
+            raise self._refused(error) from error
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Let the log go as it is: what waits in memory is lost, the segment stays open-ended as after a crash."""
+        self._closed = True
+        if self._segment is not None:
+            self._segment.abandon()
+            self._segment = None
+        self._lock.release()
+
+    def _fresh(self, numbered: Numbered, taken: int) -> Numbered | None:
+        """Return what is not in the log yet of an item that begins at or below the last number taken."""
+        known = min(taken - numbered.seq + 1, len(numbered.item) if isinstance(numbered.item, Frames) else 1)
+        self.counters.repeated += known
+        return slice_frames(numbered, known, None) if isinstance(numbered.item, Frames) else None
+
+    def _refused(self, error: OSError) -> LogWriteError:
+        return LogWriteError(self.directory, error, kept=len(self._pending), lost_frames=self._losses.frames)
+
+    def _work(self, now_ns: int, *, everything: bool = False) -> None:
+        options = self._options
+        if self._retry_at is not None and now_ns < self._retry_at:
+            self._bound_backlog()
+            return
+        try:
+            self._write_losses()
+            while self._pending and (
+                everything or self._rows >= options.batch_rows or now_ns - self._since >= options.batch_ns
+            ):
+                self._write_group(now_ns)
+                self._write_losses()
+            since = self._unsynced_since
+            if since is not None and (everything or now_ns - since >= options.sync_ns):
+                self._sync()
+        except OSError as error:
+            self._retry_at = now_ns + options.retry_ns
+            self._cause = error.strerror or str(error)
+            self.counters.failures += 1
+            self._bound_backlog()
+            raise self._refused(error) from error
+        self._retry_at = None
+
+    def _write_losses(self) -> None:
+        """Put what was lost, and the control records kept from among it, where it would have stood."""
+        if self._losses:
+            items = self._losses.records(self._cause)
+            self._write_packed(pack(items), items, self._since)
+            self._losses = Losses()
+
+    def _write_group(self, now_ns: int) -> None:
+        """Write the oldest items that make one batch; nothing is taken from those that wait until it is in the file."""
+        count = self._group()
+        while True:
+            group = self._pending[:count]
+            try:
+                packed = pack(group)
+            except TooLarge:
+                if count > 1:
+                    count //= 2
+                else:
+                    self._pending[:1] = _halves(self._pending[0])
+                continue
+            except Unfit as error:
+                if count > 1:
+                    count //= 2
+                    continue
+                self.counters.unfit += len(group[0].item) if isinstance(group[0].item, Frames) else 1
+                self._cause = f"its columns are at odds: {error}"
+                self._give_up(group)
+            else:
+                self._write_packed(packed, group, now_ns)
+            break
+        del self._pending[:count]
+        self._rows = sum(map(_rows, self._pending))
+        self._since = now_ns
+
+    def _group(self) -> int:
+        """Return how many of the oldest items make one batch; an item with too many rows is parted first."""
+        limit = self._options.batch_rows
+        first = self._pending[0]
+        if _rows(first) > 2 * limit and isinstance(first.item, Frames) and len(first.item) > 1:
+            size = max(1, len(first.item) * limit // _rows(first))
+            self._pending[:1] = slices(first, size)
+        if self._rows <= 2 * limit:
+            return len(self._pending)
+        rows = 0
+        for count, numbered in enumerate(self._pending):
+            rows += _rows(numbered)
+            if rows > limit and count:
+                return count
+        return len(self._pending)
+
+    def _write_packed(self, packed: Packed, items: list[Numbered], now_ns: int) -> None:
+        note = packed.note
+        segment = self._segment
+        if segment is not None and segment.batches and self._is_full(segment, note.recv_ns[0]):
+            self._seal()
+            segment = None
+        if segment is None:
+            segment = self._create(note.recv_ns[0])
+        note = msgspec.structs.replace(note, n=segment.batches)
+        data = self._encoder.encode(packed.batch, note)
+        try:
+            segment.append(data, note)
+        except Broken:
+            self._give_segment_up()
+            raise
+        self._kept.saw(note.recv_ns[1])
+        self.last_seq = note.seq[1]
+        if self._unsynced_since is None:
+            self._unsynced_since = now_ns
+        counters = self.counters
+        counters.batches += 1
+        counters.frames += note.frames
+        counters.prints += note.prints
+        counters.controls += note.controls
+        counters.bytes_written += len(data)
+        if note.records:
+            for numbered in items:
+                if not isinstance(numbered.item, Frames):
+                    self._context.apply(numbered.item)
+
+    def _is_full(self, segment: SegmentFile, recv_ns: int) -> bool:
+        options = self._options
+        if segment.size + len(END) >= options.segment_bytes:
+            return True
+        width = options.segment_ns
+        return bool(width) and recv_ns // width > segment.header.created_ns // width
+
+    def _create(self, recv_ns: int) -> SegmentFile:
+        self._number = number = self._number + 1
+        header = SegmentHeader(
+            crc32="",
+            session=self._session,
+            segment=number,
+            after_seq=self.last_seq,
+            created_ns=recv_ns,
+            writer=self._program,
+            context=self._context.records(),
+        )
+        self._segment = SegmentFile(self._files, self.directory / name_of(number), header)
+        self.counters.segments += 1
+        return self._segment
+
+    def _sync(self) -> None:
+        if self._segment is not None and self._segment.dirty:
+            try:
+                self._segment.sync()
+            except OSError:
+                self._give_segment_up()
+                raise
+            self.counters.syncs += 1
+        self.synced_seq = self.last_seq
+        self._unsynced_since = None
+
+    def _seal(self) -> None:
+        segment = self._segment
+        if segment is None:
+            return
+        try:
+            indexed = segment.seal()
+        except OSError:
+            self._give_segment_up()
+            raise
+        self.counters.unindexed += not indexed
+        self.counters.syncs += 1
+        self.synced_seq = self.last_seq
+        self._unsynced_since = None
+        self._segment = None
+        self._kept.add(Closed(segment.path, segment.size, segment.header.created_ns))
+        self._kept.apply(self.counters)
+
+    def _give_segment_up(self) -> None:
+        segment, self._segment = self._segment, None
+        self._unsynced_since = None
+        if segment is not None:
+            segment.abandon()
+            self._kept.add(Closed(segment.path, segment.size, segment.header.created_ns))
+
+    def _bound_backlog(self) -> None:
+        """Let frames go when more waits in memory than may."""
+        if self._rows > self._options.backlog_rows or _payload_bytes(self._pending) > self._options.backlog_bytes:
+            self._give_up(self._pending)
+            self._pending, self._rows = [], 0
+
+    def _give_up(self, items: list[Numbered]) -> None:
+        losses = self._losses
+        frames, prints, dropped = losses.frames, losses.prints, losses.dropped
+        losses.take(items)
+        self.counters.lost_frames += losses.frames - frames
+        self.counters.lost_prints += losses.prints - prints
+        self.counters.lost_records += losses.dropped - dropped
+
+
+def _rows(numbered: Numbered) -> int:
+    """Return about how many rows an item takes."""
+    item = numbered.item
+    if not isinstance(item, Frames):
+        return 1
+    return max(len(item.recv_ns), 0 if item.prints is None else len(item.prints.price))
+
+
+def _payload_bytes(items: list[Numbered]) -> int:
+    return sum(
+        sum(map(len, numbered.item.payloads))
+        for numbered in items
+        if isinstance(numbered.item, Frames) and numbered.item.payloads is not None
+    )
+
+
+def _halves(numbered: Numbered) -> list[Numbered]:
+    assert isinstance(numbered.item, Frames), "only frames can be too large"
+    return slices(numbered, len(numbered.item) // 2)

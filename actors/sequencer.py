@@ -1,0 +1,88 @@
+"""The sequencer: one numbering for everything that enters, and one order for the log and the pipeline.
+
+It is not an actor but a mailbox with two readers, and like a mailbox it holds a lock, for about a microsecond.
+`offer` gives the item the next sequence number and puts it into the recorder's and validation's mailboxes, both or
+neither. The order in the log is therefore the order in which validation works. Any thread may call it; nothing here
+blocks but `put`.
+
+Only the sequencer may put `Numbered` items into those two data lanes: that is why room, once seen under the lock,
+stays.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from tickloom.messages.control import Gap
+from tickloom.messages.intake import Frames, Intake, Numbered
+from tickloom.supervision import Ref
+
+
+class Nudge(msgspec.Struct, frozen=True):
+    """A message that says nothing. Waiting for room to put it is waiting for room."""
+
+
+NUDGE: Final = Nudge()
+
+
+class Sequencer:
+    """Numbers items and hands each to every outlet.
+
+    Args:
+        outlets: the mailboxes' refs; the first one with no room is the one that is waited for.
+        next_seq: the sequence number of the next item's first row.
+    """
+
+    def __init__(self, outlets: Sequence[Ref], next_seq: int = 1) -> None:
+        self._outlets = tuple(outlets)
+        self._lock = threading.Lock()
+        self._next = next_seq
+        self._prints = 0
+        self._gaps = 0
+
+    @property
+    def next_seq(self) -> int:
+        """The number the next item will get."""
+        return self._next
+
+    @property
+    def prints(self) -> int:
+        """Prints offered so far, those that could not be decoded included."""
+        return self._prints
+
+    @property
+    def gaps(self) -> int:
+        """Gaps offered so far."""
+        return self._gaps
+
+    def offer(self, item: Intake) -> bool:
+        """Number `item` and hand it on; False, and nothing done, when an outlet has no room. Never blocks."""
+        with self._lock:
+            if any(outlet.room() < 1 for outlet in self._outlets):
+                return False
+            numbered = Numbered(self._next, item)
+            for outlet in self._outlets:
+                outlet.offer(numbered, sender="sequencer")
+            self._next = numbered.last_seq + 1
+            if isinstance(item, Gap):
+                self._gaps += 1
+            elif isinstance(item, Frames):
+                self._prints += (len(item.prints) if item.prints else 0) + sum(bad.prints for bad in item.malformed)
+            return True
+
+    def put(self, item: Intake) -> None:
+        """Hand `item` on, waiting for room. For threads that may block."""
+        while not self.offer(item):
+            self._full().put(NUDGE, sender="sequencer")
+
+    async def put_async(self, item: Intake) -> None:
+        """Hand `item` on, waiting for room without blocking the event loop."""
+        while not self.offer(item):
+            await self._full().put_async(NUDGE, sender="sequencer")
+
+    def _full(self) -> Ref:
+        return min(self._outlets, key=lambda outlet: outlet.room())

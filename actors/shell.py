@@ -1,0 +1,66 @@
+"""The shell that most rooms share: a fold whose outputs are routed by their type.
+
+The fold says what; the routes say where. An output without a route is a defect and fails loudly: it would be lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from tickloom.messages.bars import Reduced
+from tickloom.messages.intake import Frames, Numbered, Validated
+from tickloom.messages.market import Trades
+from tickloom.messages.reports import Withheld
+from tickloom.supervision import ActorContext, Fold, FoldActor, Ref
+
+Routes: TypeAlias = Mapping[type, Sequence[Ref]]
+
+
+def prints_in(message: object) -> int:
+    """Return how many prints a message of the pipeline stands for."""
+    match message:
+        case Numbered(_, item) if isinstance(item, Frames):
+            return (len(item.prints) if item.prints else 0) + sum(bad.prints for bad in item.malformed)
+        case Validated():
+            return sum(len(item) for item in message.items if isinstance(item, Trades))
+        case Reduced():
+            return sum(r.trades for r in message.rows) + sum(int(c.trades.sum()) for c in message.columns)
+    return 0
+
+
+class RoutedActor(FoldActor[Any]):
+    """Runs `fold`, puts each output into the data lanes its type is routed to, and answers asks with `answer(state, ask)`.
+
+    A put that is refused because the receiver is gone for good is a dead letter of the receiver's mailbox: counted
+    there.
+    """
+
+    def __init__(
+        self,
+        context: ActorContext,
+        fold: Fold[Any],
+        routes: Routes,
+        answer: Callable[[Any, Any], Any] | None = None,
+    ) -> None:
+        super().__init__(context, fold)
+        self._routes = routes
+        self._answer = answer
+
+    def emit(self, output: Any) -> None:
+        """Put the output where its type belongs. Runs in the actor's thread."""
+        for ref in self._routes[type(output)]:
+            ref.put(output, sender=self.context.path)
+
+    def quarantined(self, messages: Sequence[Any], error: Exception) -> Sequence[Any]:
+        """Tell the ledger, where there is a route to it, how many prints are withheld. The messages are dead letters too."""
+        prints = sum(map(prints_in, messages))
+        if not prints or Withheld not in self._routes:
+            return ()
+        return (Withheld(self.context.path, prints, f"{type(error).__name__}: {error}"),)
+
+    def query(self, state: Any, message: Any) -> Any:
+        """Answer an ask from the committed state. Runs in the actor's thread, between batches."""
+        if self._answer is None:
+            return self.unhandled(message)
+        return self._answer(state, message)

@@ -1,0 +1,157 @@
+"""What becomes of settled bars and rejects: gathered by timeframe and contract, and let go as files of a useful size.
+
+The fold only decides: its output is a `File` with its rows and its name. The name follows from the session and the
+first row, so writing the same file again after a crash changes nothing. Pending rows are an immutable chain, newest
+first, so that keeping one more is O(1) and a failed step has changed nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+import msgspec
+
+from tickloom.messages.bars import Bar, BarColumns, Bars
+from tickloom.messages.control import Beat
+from tickloom.messages.market import NS, Instrument, Reject
+
+Rows: TypeAlias = tuple[Bar, ...] | BarColumns
+Chain: TypeAlias = tuple["Rows | tuple[Reject, ...]", "Chain"] | None
+Key: TypeAlias = tuple[str, str]
+"""(timeframe, contract); rejects are under ("", "")."""
+
+REJECTS: Key = ("", "")
+
+
+class Flush(msgspec.Struct, frozen=True):
+    """Let everything go now."""
+
+
+class File(msgspec.Struct, frozen=True):
+    """A file to write: the folder below the output folder, the name, and the rows in order."""
+
+    folder: str
+    name: str
+    chunks: tuple[Rows, ...] = ()
+    rejects: tuple[Reject, ...] = ()
+    instrument: Instrument | None = None
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """Rows of one file to be: their chain, how many, the stamp of the first one (ns), and since when they wait (ns)."""
+
+    chain: Chain
+    rows: int
+    first_ns: int
+    since_ns: int
+
+
+class ParquetState(msgspec.Struct, frozen=True):
+    """Pending rows by key, instruments by contract, the time of the last beat, files and rows let go."""
+
+    pending: dict[Key, Pending] = {}
+    instruments: dict[str, Instrument] = {}
+    now_ns: int = 0
+    files: int = 0
+    rows: int = 0
+
+
+Input: TypeAlias = Bars | Reject | Instrument | Beat | Flush
+
+
+class ParquetFold:
+    """The fold `(ParquetState, [Input]) -> (ParquetState, [File])`.
+
+    Args:
+        session: a name that tells this session's files from another's in the same folder.
+        roll_rows: a file is let go at this many rows, or
+        roll_ns: when its first row has waited this long.
+    """
+
+    def __init__(self, session: str, roll_rows: int, roll_ns: int) -> None:
+        self.session = session
+        self.roll_rows = roll_rows
+        self.roll_ns = roll_ns
+
+    def initial(self) -> ParquetState:
+        """Nothing pending."""
+        return ParquetState()
+
+    def step(self, state: ParquetState, messages: Sequence[Input]) -> tuple[ParquetState, Sequence[File]]:
+        """Fold in order. Messages of other types are passed over."""
+        pending, instruments, now = dict(state.pending), state.instruments, state.now_ns
+        files: list[File] = []
+        flush = False
+
+        def keep(key: Key, rows: Rows | tuple[Reject, ...], first_ns: int) -> None:
+            before = pending.get(key)
+            entry = Pending(
+                (rows, before.chain if before else None),
+                len(rows) + (before.rows if before else 0),
+                before.first_ns if before else first_ns,
+                before.since_ns if before else now,
+            )
+            pending[key] = entry
+            if entry.rows >= self.roll_rows:
+                files.append(self._file(key, pending.pop(key), instruments))
+
+        for message in messages:
+            match message:
+                case Bars():
+                    for contract, rows in _settled(message):
+                        first = int(rows.open_time[0]) if isinstance(rows, BarColumns) else rows[0].open_time
+                        keep((message.timeframe, contract), rows, first)
+                case Reject():
+                    keep(REJECTS, (message,), now or message.ts_ns)
+                case Instrument():
+                    instruments = {**instruments, message.contract: message}
+                case Beat():
+                    now = max(now, message.recv_ns)
+                case Flush():
+                    flush = True
+        for key, entry in list(pending.items()):
+            if flush or (entry.since_ns and now - entry.since_ns >= self.roll_ns):
+                files.append(self._file(key, pending.pop(key), instruments))
+            elif not entry.since_ns and now:
+                pending[key] = msgspec.structs.replace(entry, since_ns=now)
+        rows = sum(_rows(file) for file in files)
+        return ParquetState(pending, instruments, now, state.files + len(files), state.rows + rows), files
+
+    def split(self, messages: Sequence[Input]) -> tuple[Sequence[Input], Sequence[Input]] | None:
+        """Halve a failing batch by messages."""
+        middle = len(messages) // 2
+        return (messages[:middle], messages[middle:]) if middle else None
+
+    def _file(self, key: Key, entry: Pending, instruments: dict[str, Instrument]) -> File:
+        chunks, chain = [], entry.chain
+        while chain is not None:
+            chunks.append(chain[0])
+            chain = chain[1]
+        chunks.reverse()
+        name = f"{_stamp(entry.first_ns)}-{self.session}.parquet"
+        if key == REJECTS:
+            return File("rejects", name, rejects=tuple(r for c in chunks for r in c if isinstance(r, Reject)))
+        timeframe, contract = key
+        bars = tuple(c for c in chunks if isinstance(c, BarColumns) or all(isinstance(b, Bar) for b in c))
+        folder = f"bars/timeframe={timeframe}/contract={contract}"
+        return File(folder, name, bars, instrument=instruments.get(contract))  # type: ignore[arg-type]
+
+
+def _settled(bars: Bars) -> list[tuple[str, Rows]]:
+    """Return a message's final bars by contract, each contract's in order of open time."""
+    found: dict[str, list[Bar]] = {}
+    for bar in bars.settled:
+        found.setdefault(bar.contract, []).append(bar)
+    blocks: list[tuple[int, str, Rows]] = [(rows[0].open_time, c, tuple(rows)) for c, rows in found.items()]
+    blocks += [(int(block.open_time[0]), block.contract, block) for block in bars.columns if len(block)]
+    return [(contract, rows) for _, contract, rows in sorted(blocks, key=lambda block: block[:2])]
+
+
+def _rows(file: File) -> int:
+    return sum(map(len, file.chunks)) + len(file.rejects)
+
+
+def _stamp(ns: int) -> str:
+    return datetime.fromtimestamp(ns // NS, UTC).strftime("%Y%m%dT%H%M%SZ")

@@ -1,0 +1,108 @@
+"""The publisher: hands bars to whoever subscribed. A slow subscriber loses its own oldest bars, counted, and nobody
+else's.
+
+Subscriptions live with the place, not with the incarnation: a restart of the publisher ends none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from tickloom.messages.bars import Bar, BarColumns, Bars
+from tickloom.supervision import NOTHING, Actor, Mailbox, MailboxSpec, Policy
+
+ENDED = "the session has ended"
+
+
+class Subscription:
+    """A subscriber's own bounded mailbox, and what it wants: empty `contract` or `timeframe` means all of them.
+
+    With `partial` it also gets the updates of bars that are still open (`Bar.final` is False).
+    """
+
+    def __init__(self, contract: str, timeframe: str, *, partial: bool, capacity: int) -> None:
+        self.contract = contract
+        self.timeframe = timeframe
+        self.partial = partial
+        self.mailbox = Mailbox(MailboxSpec(capacity=capacity, policy=Policy.DROP_OLDEST))
+
+    def wants(self, bar: Bar) -> bool:
+        """Whether the bar is of the contract that was asked for."""
+        return not self.contract or bar.contract == self.contract
+
+
+class Subscribe(msgspec.Struct, frozen=True):
+    """Ask the publisher to begin."""
+
+    subscription: Subscription
+
+
+class Cancel(msgspec.Struct, frozen=True):
+    """Ask the publisher to end one."""
+
+    subscription: Subscription
+
+
+class CloseAll(msgspec.Struct, frozen=True):
+    """Ask the publisher to end all of them: after what was delivered, subscribers see the end."""
+
+
+def rows_of(columns: BarColumns) -> Iterator[Bar]:
+    """Return the bars of a block, one by one."""
+    names = (field.name for field in msgspec.structs.fields(BarColumns) if field.name not in ("contract", "timeframe"))
+    for row in zip(*(getattr(columns, name).tolist() for name in names), strict=True):
+        yield Bar(columns.contract, columns.timeframe, *row)
+
+
+class PublisherActor(Actor):
+    """Receives `Bars` of every timeframe and delivers closed and revised bars, and updates to those who want them."""
+
+    def on_start(self) -> None:
+        """Take over the subscriptions of the incarnation before."""
+        kept = self.context.recall()
+        self._subscriptions: tuple[Subscription, ...] = () if kept is NOTHING else kept
+
+    def on_control(self, message: Any) -> Any:
+        """Begin, end, or end all. The reply says how many there are now."""
+        match message:
+            case Subscribe(subscription):
+                self._keep((*self._subscriptions, subscription))
+            case Cancel(subscription):
+                self._keep(tuple(s for s in self._subscriptions if s is not subscription))
+                subscription.mailbox.drain("cancelled")
+            case CloseAll():
+                for each in self._subscriptions:
+                    each.mailbox.drain(ENDED)
+                self._keep(())
+            case _:
+                return self.unhandled(message)
+        return len(self._subscriptions)
+
+    def on_batch(self, messages: list[Any]) -> None:
+        """Deliver, message by message: what was delivered is not delivered again after a crash."""
+        for message in messages:
+            if not isinstance(message, Bars):
+                self.unhandled(message)
+            elif self._subscriptions:
+                self._deliver(message)
+            self.context.advance(1)
+
+    def _deliver(self, bars: Bars) -> None:
+        for each in self._subscriptions:
+            if each.timeframe and each.timeframe != bars.timeframe:
+                continue
+            for columns in bars.columns:
+                if not each.contract or columns.contract == each.contract:
+                    for bar in rows_of(columns):
+                        each.mailbox.offer(bar, self.path)
+            shown = (*bars.closed, *bars.revised, *(bars.updated if each.partial else ()))
+            for bar in shown:
+                if each.wants(bar):
+                    each.mailbox.offer(bar, self.path)
+
+    def _keep(self, subscriptions: tuple[Subscription, ...]) -> None:
+        self._subscriptions = subscriptions
+        self.context.commit(subscriptions)

@@ -1,0 +1,225 @@
+"""The engine: a tree of actors with what is needed to start it, end it in order, and say how it went.
+
+A live session and a replay differ in where their input comes from; everything behind that is here. Ending follows
+the flow: each actor is drained before the next one, so nothing that was received is left behind; then the account
+is made up from what the actors had committed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from tickloom.actors.bars.digest import combine_digests
+from tickloom.actors.bars.fold import TimeframeState
+from tickloom.actors.ledger.fold import LedgerState, lost
+from tickloom.actors.sinks.history import HistoryState, Latest, Window, latest, table
+from tickloom.actors.sinks.parquet import Flush
+from tickloom.actors.sinks.publisher import Cancel, CloseAll, Subscribe, Subscription
+from tickloom.actors.statistics.fold import StatisticsState, snapshot
+from tickloom.actors.validation.fold import Counts, ValidationState
+from tickloom.errors import UsageError
+from tickloom.messages.reports import Statistics
+from tickloom.streams import BarStream
+from tickloom.summary import Summary
+from tickloom.supervision import NOTHING, ActorDead, ActorView, Clock, StopReport, Tree
+from tickloom.supervision.faults import FaultPlan
+from tickloom.wiring import (
+    BARS,
+    FINEST,
+    HISTORY,
+    LEDGER,
+    PARQUET,
+    PUBLISHER,
+    RECORDER,
+    STATISTICS,
+    VALIDATION,
+    Wires,
+    timeframe_path,
+    tree_spec,
+)
+
+DRAIN_S = 60.0
+"""Longest an actor may take to work off what is queued when a session ends."""
+
+STREAM_CAPACITY = 10_000
+"""Bars a stream holds for a reader that is slow, unless it says otherwise."""
+
+
+class Engine:
+    """A tree built from `wires`. Used by one thread at a time to start and end; reading is for any."""
+
+    def __init__(
+        self, wires: Wires, *, name: str = "tickloom", clock: Clock | None = None, faults: FaultPlan | None = None
+    ) -> None:
+        self.wires = wires
+        self.tree = Tree(tree_spec(wires), name=name, clock=clock, faults=faults)
+        self._final: dict[str, Any] = {}
+        self._ended = False
+
+    def start(self) -> None:
+        """Start the tree.
+
+        Raises:
+            StartError: an actor did not start; the sentence names it and says why.
+        """
+        self.tree.start()
+
+    # --- ending ------------------------------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Let everything queued be handled, actor by actor along the flow. The input must have ended."""
+        tree, wires = self.tree, self.wires
+        timeframes = [timeframe_path(each) for each in wires.timeframes]
+        for path in (VALIDATION, FINEST, *timeframes):
+            tree.drain(path, DRAIN_S)
+        if wires.out is not None:
+            tree.ref(PARQUET).put(Flush(), sender="session")
+            tree.drain(PARQUET, DRAIN_S)
+        tree.drain(LEDGER, DRAIN_S)
+        tree.drain(HISTORY, DRAIN_S)
+        tree.ref(PUBLISHER).ask(CloseAll(), DRAIN_S)
+        tree.drain(STATISTICS, DRAIN_S)
+        if wires.recorder is not None:
+            tree.drain(RECORDER, DRAIN_S)
+        paths = (VALIDATION, LEDGER, HISTORY, STATISTICS, *timeframes)
+        self._final = {path: self.committed(path) for path in paths}
+        self._ended = True
+
+    def stop(self, timeout: float | None = None) -> StopReport:
+        """Stop what still runs, at once."""
+        self._ended = True
+        return self.tree.stop("now", timeout)
+
+    def committed(self, path: str) -> Any:
+        """Return what the actor at `path` committed last (None: nothing)."""
+        if path in self._final:
+            return self._final[path]
+        state = self.tree.recall(path)
+        return None if state is NOTHING else state
+
+    # --- the account -------------------------------------------------------------------------------------------------
+
+    def summary(
+        self, *, received: int, seconds: float, gaps: int, log: str | None, out: str | None, latency: bool
+    ) -> Summary:
+        """Make up the account of an engine that was drained.
+
+        Args:
+            received: prints offered to it.
+            seconds: how long it ran.
+            gaps: known stretches that were not received.
+            log, out: folders, for the summary.
+            latency: whether receipts were measured.
+        """
+        validation: ValidationState = self.committed(VALIDATION) or ValidationState()
+        ledger: LedgerState = self.committed(LEDGER) or LedgerState()
+        statistics: StatisticsState = self.committed(STATISTICS) or StatisticsState()
+        counts: Counts = validation.counts
+        refused = max((entry.refused for entry in ledger.entries.values()), default=0)
+        rejected = sum(counts.rejected.values())
+        paths = {str(each): timeframe_path(each) for each in self.wires.timeframes}
+        measured = snapshot(statistics).latency if latency else None
+        return Summary(
+            ticks=received,
+            rejected=rejected + refused,
+            quarantined=sum(ledger.withheld.values()),
+            lost=lost(ledger, received, rejected, (VALIDATION, FINEST), paths),
+            bars=sum(entry.bars for entry in ledger.entries.values()),
+            restarts=self.restarts,
+            gaps=gaps,
+            seconds=round(seconds, 3),
+            ticks_per_second=round(received / seconds, 1) if seconds > 0 else 0.0,
+            p50_ms=measured.p50_ms if measured and measured.trades else None,
+            p99_ms=measured.p99_ms if measured and measured.trades else None,
+            log=log,
+            out=out,
+            digest=self.digest(),
+        )
+
+    def digest(self) -> str:
+        """Return the digest over all final bars so far."""
+        digests: dict[tuple[str, str], bytes] = {}
+        for each in self.wires.timeframes:
+            state = self.committed(timeframe_path(each))
+            if state is not None:
+                digests |= _digests(str(each), state)
+        return combine_digests(digests)
+
+    @property
+    def restarts(self) -> int:
+        """Actors and supervisors restarted so far."""
+        return sum(view.restarts for view in self.tree.snapshot().walk())
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def statistics(self) -> Statistics:
+        """Return a snapshot of the counters."""
+        return snapshot(self.committed(STATISTICS) or StatisticsState())
+
+    def view(self) -> ActorView:
+        """Return the tree as it is now."""
+        return self.tree.snapshot()
+
+    def history(self) -> HistoryState:
+        """Return the bars that are kept: an immutable value, so reading it waits for nobody."""
+        state: HistoryState | None = self.committed(HISTORY)
+        return HistoryState() if state is None else state
+
+    def table(self, contract: str, timeframe: str, last: int | None = None) -> pa.Table:
+        """Return closed bars as a table; see `Session.table`.
+
+        Raises:
+            UsageError: the timeframe is not built here.
+        """
+        return table(self.history(), contract, self._known(timeframe), last)
+
+    def latest(self, contract: str) -> Latest:
+        """Return the bar of each timeframe that is open (or closed last), and the closes before it."""
+        return latest(self.history(), contract, [str(each) for each in self.wires.timeframes])
+
+    def window(self, contract: str, timeframe: str) -> Window:
+        """Return what is kept of one contract and timeframe."""
+        return self.history().windows.get((contract, self._known(timeframe)), Window())
+
+    def stream(self, contract: str, timeframe: str, *, partial: bool, capacity: int) -> BarStream:
+        """Subscribe to bars.
+
+        Raises:
+            UsageError: the timeframe is not built here, or the session has ended.
+        """
+        subscription = Subscription(
+            contract, self._known(timeframe) if timeframe else "", partial=partial, capacity=capacity
+        )
+        publisher = self.tree.ref(PUBLISHER)
+        if self._ended:
+            raise UsageError("the session has ended: read bars while it runs, or use table()")
+        publisher.ask(Subscribe(subscription))
+
+        def cancel() -> None:
+            try:
+                publisher.ask(Cancel(subscription))
+            except ActorDead:
+                subscription.mailbox.drain("cancelled")
+
+        return BarStream(subscription, cancel)
+
+    def _known(self, timeframe: str) -> str:
+        from tickloom.config.timeframes import Timeframe
+
+        wanted = Timeframe.parse(timeframe)
+        if wanted not in self.wires.timeframes:
+            built = ", ".join(str(each) for each in self.wires.timeframes)
+            raise UsageError(f"timeframe {wanted} is not built in this session: ask for one of {built}")
+        return str(wanted)
+
+
+def _digests(timeframe: str, state: Any) -> dict[tuple[str, str], bytes]:
+    if isinstance(state, TimeframeState):
+        return {(timeframe, name): each.chain.digest() for name, each in state.contracts.items() if each.chain.rows}
+    found: dict[tuple[str, str], bytes] = state.digests(timeframe)
+    return found
+
+
+__all__ = ["BARS", "DRAIN_S", "STREAM_CAPACITY", "Engine"]

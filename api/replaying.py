@@ -1,0 +1,256 @@
+"""Replay: a recorded message log through the same folds in the same tree, with the log's clock instead of ours.
+
+The thread that calls is the source: it reads the log and puts each item into validation's mailbox, waiting for room, so the log
+is read as fast as the bars are built and no faster. Nothing of the pipeline knows whether it runs live.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from tickloom.actors.connection.decode import Decoder
+from tickloom.actors.recorder.reader import LogReader
+from tickloom.config.settings import Settings, settings_from
+from tickloom.config.timeframes import parse_timeframes
+from tickloom.engine import Engine
+from tickloom.errors import UsageError
+from tickloom.messages.bars import Bar
+from tickloom.messages.control import AnyControl, Gap, SessionStarted, SessionStopped
+from tickloom.messages.intake import Frames, Numbered
+from tickloom.messages.market import NS, Instrument, as_list
+from tickloom.preflight import check_folders
+from tickloom.summary import Summary
+from tickloom.supervision.faults import FaultPlan
+from tickloom.wiring import VALIDATION, Wires
+
+HISTORY_ROWS = 5_000_000
+"""Bars a replay keeps of each contract and timeframe: a batch job wants them all, within reason."""
+
+HISTORY_MB = 4096
+"""Memory all kept bars of a replay may take."""
+
+_numbers = itertools.count(1)
+
+
+class Replay:
+    """What a replay made: the account, and the bars."""
+
+    def __init__(self, engine: Engine, summary: Summary, cancelled: bool) -> None:
+        self._engine = engine
+        self.summary = summary
+        self.cancelled = cancelled
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the final bars: equal to that of the session that recorded the log."""
+        return self.summary.digest
+
+    @property
+    def contracts(self) -> tuple[str, ...]:
+        """The contracts that have bars."""
+        return tuple(dict.fromkeys(contract for contract, _ in self._engine.history().windows))
+
+    @property
+    def instruments(self) -> Mapping[str, Instrument]:
+        """What the log says of each contract."""
+        return self._engine.history().instruments
+
+    def table(self, contract: str, timeframe: str, last: int | None = None) -> pa.Table:
+        """Return the bars as an Arrow table, oldest first; columns as in `Session.table`.
+
+        Raises:
+            UsageError: the timeframe was not built.
+        """
+        return self._engine.table(contract, timeframe, last)
+
+
+def replay(
+    log: str | Path,
+    *,
+    timeframes: Iterable[str] | None = None,
+    speed: float = float("inf"),
+    from_ns: int | None = None,
+    to_ns: int | None = None,
+    out: str | Path | None = None,
+    verify: bool = False,
+    settings: Settings | None = None,
+    on_bar: Callable[[Bar], None] | None = None,
+    progress: Callable[[float], None] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+    faults: FaultPlan | None = None,
+) -> Replay:
+    """Replay a log to bars.
+
+    Args:
+        log: its folder, or one segment.
+        timeframes: what to build; by default what the recorded session built.
+        speed: a factor on the time between receipts; infinite: as fast as possible.
+        from_ns, to_ns: receipt stamps (ns UTC) between which to replay.
+        out: folder for Parquet files.
+        verify: decode the raw frames again, and compare with the columns that were recorded.
+        settings: others than the recorded session's.
+        on_bar: called with every final bar, in this thread, after the replay.
+        progress: called now and then with the share done, 0 to 1.
+        cancelled: asked now and then; True ends the replay in order.
+        faults: faults to inject, for tests.
+
+    Raises:
+        NoLog: there is no log at that place.
+        DamagedLog: it does not read back. The sentence says where; nothing was lost by looking.
+        UsageError: something asked for makes no sense, or with `verify`, the frames say something else than the columns.
+    """
+    folder = Path(out) if out is not None else None
+    check_folders({"output": folder})
+    with LogReader(log) as reader:
+        before = reader.context(from_ns=from_ns) if from_ns is not None else ()
+        started = _first_start(reader, before)
+        chosen = _settings(started, settings, timeframes)
+        wires = Wires(settings=chosen, session=f"{started.recv_ns // 1_000_000}", out=folder)
+        engine = Engine(wires, name=f"tickloom-replay-{next(_numbers)}", faults=faults)
+        engine.start()
+        try:
+            began = time.monotonic()
+            feed = _Feed(engine, speed, cancelled, progress, reader)
+            feed.context(before)
+            feed.run(_checked(reader, from_ns, to_ns) if verify else reader.items(from_ns=from_ns, to_ns=to_ns))
+            feed.end()
+            engine.drain()
+            summary = engine.summary(
+                received=feed.prints,
+                seconds=time.monotonic() - began,
+                gaps=feed.gaps,
+                log=str(log),
+                out=str(out) if out is not None else None,
+                latency=False,
+            )
+        finally:
+            engine.stop()
+    return Replay(engine, summary, feed.was_cancelled)
+
+
+class _Feed:
+    """Puts the items of a log into validation, at the speed asked for."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        speed: float,
+        cancelled: Callable[[], bool],
+        progress: Callable[[float], None] | None,
+        reader: LogReader,
+    ) -> None:
+        self._validation = engine.tree.ref(VALIDATION)
+        self._speed = speed
+        self._cancelled = cancelled
+        self._progress = progress
+        self._total = max((reader.last_seq or 0) - (reader.first_seq or 0), 1)
+        self._first_seq = reader.first_seq or 0
+        self._last: Numbered | None = None
+        self._epoch: tuple[int, float] | None = None
+        self.prints = 0
+        self.gaps = 0
+        self.was_cancelled = False
+
+    def context(self, records: Iterable[AnyControl]) -> None:
+        """Put what was in force before the first item: unnumbered in the log's order, so numbered from below."""
+        records = tuple(records)
+        for number, record in enumerate(records, start=1 - len(records)):
+            self._validation.put(Numbered(number, record), sender="replay")
+
+    def run(self, items: Iterable[Numbered]) -> None:
+        """Put every item."""
+        for count, numbered in enumerate(items):
+            if self._cancelled():
+                self.was_cancelled = True
+                return
+            item = numbered.item
+            if self._speed != float("inf"):
+                self._wait(_recv_ns(item))
+            if isinstance(item, Frames):
+                self.prints += (len(item.prints) if item.prints else 0) + sum(bad.prints for bad in item.malformed)
+            elif isinstance(item, Gap):
+                self.gaps += 1
+            self._validation.put(numbered, sender="replay")
+            self._last = numbered
+            if self._progress is not None and count % 16 == 0:
+                self._progress((numbered.seq - self._first_seq) / self._total)
+
+    def end(self) -> None:
+        """Stop the session where the log ends, if it was cut off."""
+        last = self._last
+        if last is not None and not isinstance(last.item, SessionStopped):
+            stopped = SessionStopped(recv_ns=_recv_ns(last.item), reason="the log ends here")
+            self._validation.put(Numbered(last.last_seq + 1, stopped), sender="replay")
+        if self._progress is not None and not self.was_cancelled:
+            self._progress(1.0)
+
+    def _wait(self, recv_ns: int) -> None:
+        now = time.monotonic()
+        if self._epoch is None:
+            self._epoch = (recv_ns, now)
+        due = self._epoch[1] + (recv_ns - self._epoch[0]) / NS / self._speed
+        while due > now and not self._cancelled():
+            time.sleep(min(due - now, 0.1))
+            now = time.monotonic()
+
+
+def _recv_ns(item: Any) -> int:
+    return int(item.recv_ns[0]) if isinstance(item, Frames) else int(item.recv_ns)
+
+
+def _first_start(reader: LogReader, before: Iterable[AnyControl]) -> SessionStarted:
+    """Return the record that says with which settings the session ran."""
+    for record in before:
+        if isinstance(record, SessionStarted):
+            return record
+    for numbered in reader.items():
+        if isinstance(numbered.item, SessionStarted):
+            return numbered.item
+        break
+    raise UsageError(f"{reader.path} does not begin with the start of a session: replay it from its first segment")
+
+
+def _settings(started: SessionStarted, given: Settings | None, timeframes: Iterable[str] | None) -> Settings:
+    settings = given or settings_from(started.settings, ignore_unknown=True)
+    calendars = {**settings.calendars, **started.calendars}
+    session = settings.session
+    wanted = session.timeframes if timeframes is None else tuple(str(t) for t in parse_timeframes(timeframes))
+    history = msgspec.structs.replace(settings.history, rows=HISTORY_ROWS, megabytes=HISTORY_MB)
+    return settings.replace(
+        calendars=calendars, session=msgspec.structs.replace(session, timeframes=wanted), history=history
+    )
+
+
+def _checked(reader: LogReader, from_ns: int | None, to_ns: int | None) -> Iterator[Numbered]:
+    """Yield a log's items, decoded anew from their raw frames, and refuse a log whose columns say something else."""
+    decoder: Decoder | None = None
+    for numbered in reader.items(raw=True, from_ns=from_ns, to_ns=to_ns):
+        item = numbered.item
+        if not isinstance(item, Frames) or item.payloads is None or not any(item.payloads):
+            yield numbered
+            continue
+        if decoder is None:
+            decoder = Decoder(item.prints.first_tick if item.prints else 1)
+        again = decoder.decode(item.source, item.payloads, item.recv_ns, item.mono_ns)
+        if _rows(again) != _rows(item):
+            raise UsageError(
+                f"{reader.path}: the frames from number {numbered.seq} on decode to other prints than were recorded; "
+                "the log is whole but its columns are not its frames'"
+            )
+        yield numbered
+
+
+def _rows(frames: Frames) -> list[tuple[Any, ...]]:
+    prints = frames.prints
+    if prints is None:
+        return []
+    columns = (prints.ts_ns, prints.price, prints.size, prints.side)
+    names = [prints.contracts[i] for i in as_list(prints.contract)]
+    return list(zip(names, *map(as_list, columns), strict=True))

@@ -1,0 +1,477 @@
+"""A session: live bars of some contracts from a ProjectX gateway, embedded in whatever program runs it.
+
+It installs no signal handler, sets no loop policy, and starts its threads in `start` and ends them in `stop`.
+Sessions do not know of one another. Every method may be called from any thread; those that a coroutine calls and
+that have to wait return something to await.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+import pyarrow as pa
+
+from tickloom.actors.clock.shell import ClockActor
+from tickloom.actors.connection.address import open_session
+from tickloom.actors.connection.dial import HubSettings
+from tickloom.actors.connection.reconnect import Policy
+from tickloom.actors.connection.rest import RestClient
+from tickloom.actors.connection.shell import Follow, HubActor, NotFollowedError, Unfollow
+from tickloom.actors.health.fold import HealthFold, HealthState, Limits
+from tickloom.actors.health.shell import actor_state
+from tickloom.actors.recorder.errors import LogError
+from tickloom.actors.recorder.shell import RecorderActor
+from tickloom.actors.recorder.writer import LogOptions, LogWriter
+from tickloom.actors.sequencer import Sequencer
+from tickloom.actors.sinks.history import Latest
+from tickloom.actors.token.core import Policy as TokenPolicy
+from tickloom.actors.token.messages import CurrentToken
+from tickloom.actors.token.shell import TokenActor
+from tickloom.config.calendars import Calendar
+from tickloom.config.credentials import Credentials, load_credentials
+from tickloom.config.settings import Settings
+from tickloom.config.sources import load
+from tickloom.engine import STREAM_CAPACITY, Engine
+from tickloom.errors import UsageError
+from tickloom.messages.control import SessionStarted, SessionStopped
+from tickloom.messages.market import Instrument
+from tickloom.messages.reports import Health, LinkState, Statistics
+from tickloom.preflight import Cleared, check_folders, clear, find
+from tickloom.streams import BarStream
+from tickloom.summary import Summary
+from tickloom.supervision import ActorContext, ActorView, ChildSpec, Event, MailboxSpec, StartError, SystemClock
+from tickloom.supervision.faults import FaultPlan
+from tickloom.wiring import (
+    CLOCK,
+    HEALTH,
+    MARKET,
+    MS,
+    PARQUET,
+    RECORDER,
+    STATISTICS,
+    TOKEN,
+    VALIDATION,
+    Specs,
+    Wires,
+)
+
+T = TypeVar("T")
+_numbers = itertools.count(1)
+
+FIRST_LINK_S = 45.0
+"""Longest `start` waits for the first connection to be up or lost for good."""
+
+
+class Pending(Generic[T]):
+    """The outcome of a call that waits: done already (from a thread), or to be awaited (from a coroutine)."""
+
+    def __init__(self, work: Callable[[], T], *, now: bool) -> None:
+        self._work = work
+        self._value: list[T] = [work()] if now else []
+
+    def __await__(self) -> Any:
+        if not self._value:
+            self._value.append((yield from asyncio.to_thread(self._work).__await__()))
+        return self._value[0]
+
+    def result(self) -> T:
+        """Return the outcome, waiting for it in this thread."""
+        if not self._value:
+            self._value.append(self._work())
+        return self._value[0]
+
+
+class Session:
+    """Live bars. Use it with `with` (any thread) or `async with` (any event loop).
+
+    Args: config: settings, a path of a settings file, or a mapping of `section.key` to value on top of the usual
+    sources. credentials: user name and key; by default from the environment, a private file or the keyring. faults:
+    faults to inject, for tests.
+
+    Raises:
+        SettingsError: the settings are wrong.
+    """
+
+    def __init__(
+        self,
+        config: Settings | str | Path | Mapping[str, object] | None = None,
+        *,
+        credentials: Credentials | None = None,
+        faults: FaultPlan | None = None,
+    ) -> None:
+        if isinstance(config, Settings):
+            self.settings = config
+        elif isinstance(config, Mapping):
+            self.settings = load(overrides=config).settings
+        else:
+            self.settings = load(config).settings
+        self._credentials = credentials
+        self._faults = faults
+        self._clock = SystemClock()
+        self._engine: Engine | None = None
+        self._instruments: dict[str, Instrument] = {}
+        self._summary: Summary | None = None
+        self._began_ns = 0
+        self._async = False
+        self._linked = threading.Event()
+        self._feed_lost: str | None = None
+        self._gaps = 0
+        self._stopping = threading.Lock()
+
+    # --- life ----------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Log in, look the contracts up, start the actors, and return when the feed is up.
+
+        Raises:
+            UsageError: a contract is unknown, a folder cannot be written, the log is in use.
+            CredentialsError, CredentialsRefused: there are no credentials, or the gateway refuses them.
+            GatewayUnreachable: the gateway does not answer.
+        """
+        if self._engine is not None:
+            raise UsageError("a session is started once: make another")
+        settings = self.settings
+        out = Path(settings.sinks.out) if settings.sinks.out else None
+        record = Path(settings.recorder.dir) if settings.recorder.dir else None
+        credentials = self._credentials or load_credentials()
+        check_folders({"output": out, "log": record})
+        cleared = _run(clear(settings, credentials, settings.session.contracts))
+        self._instruments = dict(cleared.instruments)
+        self._began_ns = self._clock.wall_ns()
+        wires = self._wires(out, record, credentials, cleared)
+        engine = Engine(wires, name=f"tickloom-{next(_numbers)}", clock=self._clock, faults=self._faults)
+        outlets = [engine.tree.ref(VALIDATION)]
+        if record is not None:
+            outlets.append(engine.tree.ref(RECORDER))
+        wires.sequencer = Sequencer(outlets, next_seq=1)
+        wires.sequencer.offer(self._started())
+        health = engine.tree.ref(HEALTH)
+        engine.tree.subscribe(lambda event: _tell_health(health, event))
+        try:
+            engine.start()
+        except StartError as error:
+            engine.stop()
+            raise _plain(error) from None
+        self._engine = engine
+        self._linked.wait(FIRST_LINK_S)
+        if self._feed_lost is not None:
+            lost = self._feed_lost
+            self.stop()
+            raise UsageError(lost) if "refused" in lost and "trades of" in lost else _feed_lost(lost)
+
+    def stop(self) -> Summary:
+        """End the feed, let everything received be handled and written, and return the account. Twice is once."""
+        with self._stopping:
+            if self._summary is not None:
+                return self._summary
+            engine = self._running()
+            wires = engine.wires
+            assert wires.sequencer is not None
+            try:
+                engine.tree.drain(CLOCK)
+                engine.tree.drain("/feed")
+                wires.sequencer.put(SessionStopped(recv_ns=self._clock.wall_ns()))
+                engine.drain()
+                self._summary = engine.summary(
+                    received=wires.sequencer.prints,
+                    seconds=(self._clock.wall_ns() - self._began_ns) / 1e9,
+                    gaps=wires.sequencer.gaps,
+                    log=self.settings.recorder.dir or None,
+                    out=self.settings.sinks.out or None,
+                    latency=True,
+                )
+            finally:
+                engine.stop()
+            return self._summary
+
+    def __enter__(self) -> Session:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Session:
+        self._async = True
+        await asyncio.to_thread(self.start)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await asyncio.shield(asyncio.to_thread(self.stop))
+
+    # --- contracts ------------------------------------------------------------------------------------------------------
+
+    def subscribe(self, contract: str) -> Pending[Instrument]:
+        """Follow a contract from now on. Await it in a coroutine; from a thread it has happened when the call returns.
+
+        Raises:
+            UsageError: the gateway does not know it, or refuses it.
+        """
+        return Pending(lambda: self._subscribe(contract), now=not self._async)
+
+    def unsubscribe(self, contract: str) -> Pending[None]:
+        """Follow a contract no longer; its bars stay."""
+        return Pending(lambda: self._unsubscribe(contract), now=not self._async)
+
+    def _subscribe(self, contract: str) -> Instrument:
+        known = self._instruments.get(contract)
+        if known is not None:
+            return known
+        engine = self._running()
+        token = engine.tree.ref(TOKEN).ask(CurrentToken(), FIRST_LINK_S)
+
+        async def look_up() -> Instrument:
+            async with open_session(self.settings.gateway.ca_file or None) as http:
+                return await find(RestClient(self.settings.gateway.api_url, http), token, self.settings, contract)
+
+        instrument = _run(look_up())
+        try:
+            engine.tree.ref(MARKET).ask(Follow(instrument), FIRST_LINK_S)
+        except NotFollowedError as error:
+            raise UsageError(str(error)) from None
+        self._instruments = {**self._instruments, contract: instrument}
+        return instrument
+
+    def _unsubscribe(self, contract: str) -> None:
+        self._running().tree.ref(MARKET).ask(Unfollow(contract), FIRST_LINK_S)
+
+    @property
+    def contracts(self) -> tuple[str, ...]:
+        """The contracts followed, in the order they were asked for."""
+        return tuple(self._instruments)
+
+    @property
+    def instruments(self) -> Mapping[str, Instrument]:
+        """What is known of each contract."""
+        return self._instruments
+
+    @property
+    def timeframes(self) -> tuple[str, ...]:
+        """The timeframes that are built, finest first."""
+        return tuple(str(each) for each in self._running().wires.timeframes)
+
+    # --- reading --------------------------------------------------------------------------------------------------------
+
+    def bars(
+        self, contract: str = "", timeframe: str = "", *, partial: bool = False, capacity: int = STREAM_CAPACITY
+    ) -> BarStream:
+        """Return a stream of closed and revised bars, for `for` or `async for`.
+
+        Args:
+            contract, timeframe: which; empty means all of them.
+            partial: updates of open bars too (`Bar.final` is False), at most 20 a second of each timeframe.
+            capacity: bars held for a slow reader; beyond it the oldest go and `BarStream.dropped` counts them.
+
+        Raises:
+            UsageError: the timeframe is not built in this session.
+        """
+        return self._running().stream(contract, timeframe, partial=partial, capacity=capacity)
+
+    def table(self, contract: str, timeframe: str, last: int | None = None) -> pa.Table:
+        """Return closed bars as an Arrow table, oldest first; `last` limits it to the newest so many.
+
+        Columns: contract, open_time, close_time (UTC), open, high, low, close, volume, trades, vwap, buy_volume,
+        sell_volume, revision, flags.
+
+        Raises:
+            UsageError: the timeframe is not built in this session.
+        """
+        return self._running().table(contract, timeframe, last)
+
+    def latest(self, contract: str) -> Latest:
+        """Return each timeframe's open bar (or its last one), and the closes before it."""
+        return self._running().latest(contract)
+
+    def statistics(self) -> Statistics:
+        """Return the session's counters, rates and latencies. Waits for nobody."""
+        return self._running().statistics()
+
+    def health(self) -> Health:
+        """Return the session's health, with the reasons in words. Waits for nobody."""
+        state: HealthState | None = self._running().committed(HEALTH)
+        return HealthFold(Limits(), lambda contract, ns: True).view(state or HealthState())
+
+    def tree(self) -> ActorView:
+        """Return the actor tree as it is: path, state, epoch, mailbox, restarts, breaker, last failure, rate."""
+        return self._running().view()
+
+    def events(self, subscriber: Callable[[Event], None]) -> Callable[[], None]:
+        """Call `subscriber` with every supervision event from now on, in a thread of the tree; returns what ends it."""
+        return self._running().tree.subscribe(subscriber).cancel
+
+    @property
+    def restarts(self) -> int:
+        """Actors restarted so far."""
+        return self._running().restarts
+
+    @property
+    def feed_lost(self) -> str | None:
+        """Why the feed was lost for good; None while it was not."""
+        return self._feed_lost
+
+    @property
+    def summary(self) -> Summary | None:
+        """The account, once the session has ended."""
+        return self._summary
+
+    # --- making ---------------------------------------------------------------------------------------------------------
+
+    def _running(self) -> Engine:
+        if self._engine is None:
+            raise UsageError("the session has not been started: use `with session:` or session.start()")
+        return self._engine
+
+    def _on_link(self, link: LinkState) -> None:
+        if link.state == "lost":
+            self._feed_lost = link.detail
+        if link.state in ("up", "lost"):
+            self._linked.set()
+
+    def _started(self) -> SessionStarted:
+        settings = self.settings
+        calendars: dict[str, Calendar] = {}
+        for contract in self._instruments:
+            calendar = settings.calendar_for(contract)
+            calendars[calendar.name] = calendar
+        return SessionStarted(
+            recv_ns=self._began_ns,
+            version=metadata.version("tickloom"),
+            settings=settings.redacted(),
+            instruments=tuple(self._instruments.values()),
+            timeframes=tuple(settings.session.timeframes),
+            calendars={name: calendar.to_dict() for name, calendar in calendars.items()},
+        )
+
+    def _wires(self, out: Path | None, record: Path | None, credentials: Credentials, cleared: Cleared) -> Wires:
+        settings = self.settings
+        specs = Specs(settings)
+        gateway = settings.gateway
+        wires = Wires(settings=settings, session=f"{self._began_ns // MS}", out=out)
+
+        def sequencer() -> Sequencer:
+            assert wires.sequencer is not None
+            return wires.sequencer
+
+        def recorder(context: ActorContext) -> RecorderActor:
+            assert record is not None
+            return RecorderActor(context, lambda: self._open_log(record), context.ref(HEALTH))
+
+        def token(context: ActorContext) -> TokenActor:
+            return TokenActor(
+                context,
+                credentials=credentials,
+                token=cleared.token,
+                hubs=[context.ref(MARKET)],
+                health=context.ref(HEALTH),
+                record=sequencer().offer,
+                policy=TokenPolicy(renew_at=gateway.renew_at),
+                api_url=gateway.api_url,
+                open_session=lambda: open_session(gateway.ca_file or None),
+            )
+
+        def market(context: ActorContext) -> HubActor:
+            return HubActor(
+                context,
+                "market",
+                settings=HubSettings(
+                    url=gateway.market_hub_url,
+                    auth_transport=gateway.auth_transport,
+                    negotiate=gateway.negotiate,
+                    connect_timeout=gateway.connect_timeout_s,
+                ),
+                policy=Policy(base=gateway.reconnect_base_s, cap=gateway.reconnect_cap_s),
+                instruments=cleared.instruments,
+                streams=("trades", "quotes"),
+                accounts=(),
+                sequencer=sequencer(),
+                token=context.ref(TOKEN),
+                health=context.ref(HEALTH),
+                listener=self._on_link,
+                open_session=lambda: open_session(gateway.ca_file or None),
+                first_tick=1,
+            )
+
+        def clock(context: ActorContext) -> ClockActor:
+            paths = (STATISTICS, HEALTH, PARQUET) if out is not None else (STATISTICS, HEALTH)
+            listeners = tuple(context.ref(path) for path in paths)
+            return ClockActor(context, sequencer(), listeners, settings.session.beat_ms / 1000)
+
+        boxes = settings.mailboxes
+        if record is not None:
+            wires.recorder = specs.child("recorder", recorder, MailboxSpec(capacity=boxes.recorder))
+        feed: list[ChildSpec] = [
+            specs.child("token", token, MailboxSpec(capacity=16)),
+            specs.child("market", market, MailboxSpec(capacity=16)),
+        ]
+        wires.feed = tuple(feed)
+        wires.clock = specs.child("clock", clock, MailboxSpec(capacity=16))
+        return wires
+
+    def _open_log(self, directory: Path) -> LogWriter:
+        r = self.settings.recorder
+        options = LogOptions(
+            batch_rows=r.batch_rows,
+            batch_ns=r.batch_ms * MS,
+            sync_ns=r.sync_ms * MS,
+            segment_bytes=r.segment_mb * 1_048_576,
+            segment_ns=r.segment_minutes * 60_000 * MS,
+            retain_bytes=r.retention_mb * 1_048_576 or None,
+            retain_ns=r.retention_hours * 3_600_000 * MS or None,
+        )
+        return LogWriter(directory, session=f"{self._began_ns // MS}", options=options)
+
+
+def _tell_health(health: Any, event: Event) -> None:
+    state = actor_state(event)
+    if state is not None:
+        health.offer(state)
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end in a loop of its own: also where this thread runs one already."""
+    outcome: list[T] = []
+    failure: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            outcome.append(asyncio.run(work))
+        except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
+            failure.append(error)
+
+    thread = threading.Thread(target=target, name="tickloom-preflight", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.2)  # so that a Ctrl-C of the app gets through
+    if failure:
+        raise failure[0]
+    return outcome[0]
+
+
+def _plain(error: StartError) -> Exception:
+    """Return what kept an actor from starting, where that is something a person can mend."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, LogError | OSError):
+            return cause
+        cause = cause.__cause__
+    return error
+
+
+def _feed_lost(why: str) -> Exception:
+    from tickloom.errors import FeedLostError
+
+    return FeedLostError(why)
+
+
+__all__ = ["Pending", "Session"]

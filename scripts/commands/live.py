@@ -1,0 +1,43 @@
+"""`tickloom live`: the real thing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tickloom import Session
+from tickloom.config.sources import load
+from tickloom.scripts.running import Dashboard, Json, Seconds, run_session
+
+
+def live(
+    contracts: Annotated[list[str] | None, typer.Argument(help="Contract ids, like CON.F.US.MNQ.Z25.")] = None,
+    timeframes: Annotated[str | None, typer.Option(help="Timeframes, like 1s,1m,1h.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for Parquet files of bars and rejects.")] = None,
+    record: Annotated[Path | None, typer.Option(help="Folder for the message log.")] = None,
+    seconds: Seconds = 0.0,
+    dashboard: Dashboard = "off",
+    config: Annotated[Path | None, typer.Option(help="Settings file; default: tickloom.toml, if there is one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Follow contracts on a ProjectX gateway: bars, log and files.
+
+    Credentials come from PROJECT_X_USERNAME and PROJECT_X_API_KEY, a private file or the keyring. Example:
+
+        tickloom live CON.F.US.MNQ.Z25 --timeframes 1s,1m --record log/ --out out/
+    """
+    overrides: dict[str, object] = {
+        "session.contracts": tuple(contracts) if contracts else None,
+        "session.timeframes": timeframes,
+        "recorder.dir": str(record) if record else None,
+        "sinks.out": str(out) if out else None,
+    }
+    session = Session(load(config, overrides=overrides).settings)
+    run_session(session, "tickloom live", seconds, as_json=as_json)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(live)

@@ -1,0 +1,116 @@
+"""Running a session from the command line: the live view while it lasts, the summary at the end, Ctrl-C in between."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from tickloom import Session, Summary
+from tickloom.errors import FeedLostError
+from tickloom.scripts import output
+from tickloom.scripts.signals import interruptible
+from tickloom.scripts.view import screen
+
+Seconds = Annotated[float, typer.Option("--seconds", min=0, help="End after this long; 0: only at Ctrl-C.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object, the last line on stdout.")]
+Dashboard = Annotated[str, typer.Option("--dashboard", help="Port of the dashboard on 127.0.0.1, or off.")]
+
+REDRAW_S = 0.25
+
+
+def run_session(session: Session, title: str, seconds: float, *, as_json: bool) -> Summary:
+    """Run a session for `seconds` (0: until Ctrl-C), show it, and print its summary.
+
+    Raises:
+        FeedLostError: the feed was lost for good. What was recorded is closed and the summary printed all the same.
+    """
+    with interruptible() as asked:
+        session.start()
+        try:
+            lost = _watch(session, title, seconds, asked)
+        finally:
+            summary = session.stop()
+    output.result(summary, as_json=as_json)
+    if lost is not None:
+        raise FeedLostError(lost)
+    return summary
+
+
+def _watch(session: Session, title: str, seconds: float, asked: threading.Event) -> str | None:
+    """Wait for the end, and return why the feed was lost, if it was."""
+    end = time.monotonic() + seconds if seconds else float("inf")
+    with _picture(session, title) as redraw:
+        while not asked.is_set() and time.monotonic() < end:
+            lost = session.feed_lost
+            if lost is not None:
+                return lost
+            redraw()
+            asked.wait(min(REDRAW_S, max(end - time.monotonic(), 0)))
+    return None
+
+
+@contextmanager
+def _picture(session: Session, title: str) -> Iterator[Redraw]:
+    console = Console(stderr=True)
+    if not (console.is_terminal and sys.stdout.isatty()) or console.width < 60:
+        yield Lines(session)
+        return
+    with Live(console=console, refresh_per_second=4, transient=False) as live:
+        yield Picture(session, title, live)
+
+
+class Redraw:
+    """Shows the session as it is now. Called a few times a second."""
+
+    def __call__(self) -> None:
+        """Draw."""
+        raise NotImplementedError
+
+
+class Picture(Redraw):
+    """The live view on a terminal."""
+
+    def __init__(self, session: Session, title: str, live: Live) -> None:
+        self._session, self._title, self._live = session, title, live
+
+    def __call__(self) -> None:
+        """Draw the first contract's bars and the status line."""
+        session = self._session
+        contract = session.contracts[0]
+        latest = session.latest(contract)
+        view = screen(
+            self._title,
+            session.instruments[contract],
+            session.timeframes,
+            latest.bars,
+            latest.closes,
+            session.statistics(),
+            session.health(),
+            session.restarts,
+        )
+        self._live.update(view)
+
+
+class Lines(Redraw):
+    """A plain line every five seconds, where there is no terminal."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._next = time.monotonic() + 5
+
+    def __call__(self) -> None:
+        """Print if it is time."""
+        if time.monotonic() < self._next:
+            return
+        self._next += 5
+        statistics, health = self._session.statistics(), self._session.health()
+        why = f": {health.reasons[0]}" if health.reasons else ""
+        output.say(f"{statistics.ticks:,} ticks  {statistics.ticks_per_second:,.0f}/s  {health.status}{why}")
