@@ -14,18 +14,20 @@ from tickloom.messages.market import Trades
 from tickloom.messages.reports import Withheld
 from tickloom.supervision import ActorContext, Fold, FoldActor, Ref
 
-Routes: TypeAlias = Mapping[type, Sequence[Ref]]
+Routes: TypeAlias = Mapping[Any, Sequence[Ref]]
 
 
 def prints_in(message: object) -> int:
     """Return how many prints a message of the pipeline stands for."""
-    match message:
-        case Numbered(_, item) if isinstance(item, Frames):
-            return (len(item.prints) if item.prints else 0) + sum(bad.prints for bad in item.malformed)
-        case Validated():
-            return sum(len(item) for item in message.items if isinstance(item, Trades))
-        case Reduced():
-            return sum(r.trades for r in message.rows) + sum(int(c.trades.sum()) for c in message.columns)
+    if isinstance(message, Numbered):
+        item = message.item
+        if not isinstance(item, Frames):
+            return 0
+        return (len(item.prints) if item.prints else 0) + sum(bad.prints for bad in item.malformed)
+    if isinstance(message, Validated):
+        return sum(len(item) for item in message.items if isinstance(item, Trades))
+    if isinstance(message, Reduced):
+        return sum(row.trades for row in message.rows) + sum(int(block.trades.sum()) for block in message.columns)
     return 0
 
 
@@ -45,7 +47,7 @@ class RoutedActor(FoldActor[Any]):
     ) -> None:
         super().__init__(context, fold)
         self._routes = routes
-        self._answer = answer
+        self._view = answer
 
     def emit(self, output: Any) -> None:
         """Put the output where its type belongs. Runs in the actor's thread."""
@@ -61,6 +63,4 @@ class RoutedActor(FoldActor[Any]):
 
     def query(self, state: Any, message: Any) -> Any:
         """Answer an ask from the committed state. Runs in the actor's thread, between batches."""
-        if self._answer is None:
-            return self.unhandled(message)
-        return self._answer(state, message)
+        return self.unhandled(message) if self._view is None else self._view(state, message)

@@ -11,14 +11,16 @@ from typing import Any
 
 import pyarrow as pa
 
+from tickloom.actors.bars.activity import ActivityState
 from tickloom.actors.bars.digest import combine_digests
 from tickloom.actors.bars.fold import TimeframeState
 from tickloom.actors.ledger.fold import LedgerState, lost
-from tickloom.actors.sinks.history import HistoryState, Latest, Window, latest, table
+from tickloom.actors.sinks.history import HistoryState, Latest, latest, table
 from tickloom.actors.sinks.parquet import Flush
 from tickloom.actors.sinks.publisher import Cancel, CloseAll, Subscribe, Subscription
 from tickloom.actors.statistics.fold import StatisticsState, snapshot
 from tickloom.actors.validation.fold import Counts, ValidationState
+from tickloom.config.timeframes import Timeframe
 from tickloom.errors import UsageError
 from tickloom.messages.reports import Statistics
 from tickloom.streams import BarStream
@@ -26,7 +28,6 @@ from tickloom.summary import Summary
 from tickloom.supervision import NOTHING, ActorDead, ActorView, Clock, StopReport, Tree
 from tickloom.supervision.faults import FaultPlan
 from tickloom.wiring import (
-    BARS,
     FINEST,
     HISTORY,
     LEDGER,
@@ -179,10 +180,6 @@ class Engine:
         """Return the bar of each timeframe that is open (or closed last), and the closes before it."""
         return latest(self.history(), contract, [str(each) for each in self.wires.timeframes])
 
-    def window(self, contract: str, timeframe: str) -> Window:
-        """Return what is kept of one contract and timeframe."""
-        return self.history().windows.get((contract, self._known(timeframe)), Window())
-
     def stream(self, contract: str, timeframe: str, *, partial: bool, capacity: int) -> BarStream:
         """Subscribe to bars.
 
@@ -206,8 +203,6 @@ class Engine:
         return BarStream(subscription, cancel)
 
     def _known(self, timeframe: str) -> str:
-        from tickloom.config.timeframes import Timeframe
-
         wanted = Timeframe.parse(timeframe)
         if wanted not in self.wires.timeframes:
             built = ", ".join(str(each) for each in self.wires.timeframes)
@@ -215,11 +210,5 @@ class Engine:
         return str(wanted)
 
 
-def _digests(timeframe: str, state: Any) -> dict[tuple[str, str], bytes]:
-    if isinstance(state, TimeframeState):
-        return {(timeframe, name): each.chain.digest() for name, each in state.contracts.items() if each.chain.rows}
-    found: dict[tuple[str, str], bytes] = state.digests(timeframe)
-    return found
-
-
-__all__ = ["BARS", "DRAIN_S", "STREAM_CAPACITY", "Engine"]
+def _digests(timeframe: str, state: TimeframeState | ActivityState) -> dict[tuple[str, str], bytes]:
+    return {(timeframe, name): each.chain.digest() for name, each in state.contracts.items() if each.chain.rows}

@@ -1,7 +1,8 @@
 """Replay: a recorded message log through the same folds in the same tree, with the log's clock instead of ours.
 
-The thread that calls is the source: it reads the log and puts each item into validation's mailbox, waiting for room, so the log
-is read as fast as the bars are built and no faster. Nothing of the pipeline knows whether it runs live.
+The thread that calls is the source: it reads the log and puts each item into validation's mailbox, waiting for
+room, so the log is read as fast as the bars are built and no faster. Nothing of the pipeline knows whether it runs
+live.
 """
 
 from __future__ import annotations
@@ -101,10 +102,9 @@ def replay(
         cancelled: asked now and then; True ends the replay in order.
         faults: faults to inject, for tests.
 
-    Raises:
-        NoLog: there is no log at that place.
-        DamagedLog: it does not read back. The sentence says where; nothing was lost by looking.
-        UsageError: something asked for makes no sense, or with `verify`, the frames say something else than the columns.
+    Raises: NoLog: there is no log at that place. DamagedLog: it does not read back. The sentence says where;
+    nothing was lost by looking. UsageError: something asked for makes no sense, or with `verify`, the frames say
+    something else than the columns.
     """
     folder = Path(out) if out is not None else None
     check_folders({"output": folder})

@@ -13,7 +13,7 @@ from types import TracebackType
 
 from tickloom.actors.sinks.publisher import Subscription
 from tickloom.messages.bars import Bar
-from tickloom.supervision.mailbox import Status
+from tickloom.supervision.envelopes import Status
 
 _AT_ONCE = 256
 

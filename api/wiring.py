@@ -227,12 +227,15 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
 
     def timeframe(each: Timeframe) -> Callable[[ActorContext], TimeframeActor]:
         def start(context: ActorContext) -> TimeframeActor:
+            rules = bucket_rules(settings, each)
+            if not each.is_activity:
+                now = context.clock.wall_ns()
+                for contract in session.contracts:
+                    rules(contract).bucket(now)  # a calendar's first answer takes milliseconds: before the first tick
             fold: Any = (
                 ActivityFold(each)
                 if each.is_activity
-                else TimeframeFold(
-                    str(each), bucket_rules(settings, each), grace, lateness, emit_empty=session.emit_empty
-                )
+                else TimeframeFold(str(each), rules, grace, lateness, emit_empty=session.emit_empty)
             )
             routes = {Bars: [context.ref(path) for path in readers]}
             return TimeframeActor(context, fold, routes, context.ref(STATISTICS))

@@ -1,41 +1,86 @@
 """The command line: `tickloom COMMAND`. Thin: parses, calls the face, prints; errors become one line and an exit code.
 
-Exit codes: 0 done, 2 usage or configuration, 3 authentication, 4 feed lost for good, 5 damaged log. With `--json`
-the last line on stdout is one JSON object; progress goes to stderr, bars only to a terminal.
+Exit codes: 0 done, 2 usage or configuration, 3 authentication, 4 feed lost for good, 5 damaged log; 1 is a defect of
+ours, and 128 + n a command that was broken off by signal n. With `--json` the last line on stdout is one JSON object;
+progress goes to stderr, bars only to a terminal.
+
+Signals are taken before anything heavy is imported, so that a Ctrl-C in the first second leaves no traceback.
 """
 
 from __future__ import annotations
 
-import os
 import sys
+from typing import TYPE_CHECKING, Any
 
-import typer
+from tickloom.scripts.signals import Signalled, leave_on_signals, raise_on_signals
 
-from tickloom.scripts import commands
-from tickloom.scripts.output import fail
+if TYPE_CHECKING:
+    import typer
 
-app = typer.Typer(
-    name="tickloom",
-    help="Weaves a live futures tick stream into exact OHLCV bars.",
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-commands.register(app)
+SWITCH_S = 0.0005
+"""A GIL hand-over can cost the whole interval; it belongs to the app, and here we are the app."""
+
+
+def make_app() -> typer.Typer:
+    """Return the app with all its commands."""
+    import typer
+
+    from tickloom.scripts import commands
+
+    app = typer.Typer(
+        name="tickloom",
+        add_completion=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    commands.register(app)
+    return app
 
 
 def main() -> None:
     """Run the command line and leave the process with the documented exit code."""
-    # A GIL hand-over can cost the whole interval; it belongs to the app, and here we are the app.
-    sys.setswitchinterval(0.0005)
+    raise_on_signals()
     try:
-        app()
-    except BrokenPipeError:
-        # the reader of our stdout has gone (`| head`): nothing is left to say to it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = run()
+    except KeyboardInterrupt as interrupt:
+        code = _interrupted(interrupt)
+    leave_on_signals()
+    sys.exit(code)
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command in this process and return its exit code. `arguments` are those of the process by default."""
+    from tickloom.scripts import output
+
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        done: Any = make_app()(arguments, prog_name="tickloom", standalone_mode=False)
+    except output.ReaderGone:
+        return 0
     except Exception as error:  # noqa: BLE001 - the one place where failures end: one line, one code
-        sys.exit(fail(error))
+        # a parser's error is typer's own or click's, depending on the version
+        if hasattr(error, "format_message"):
+            return _usage(error)
+        return output.fail(error)
+    return done if isinstance(done, int) else 0
+
+
+def _usage(error: Any) -> int:
+    from tickloom.scripts import output
+
+    words = " ".join(error.format_message().split()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "tickloom"
+    output.complain(f"{words[:1].lower()}{words[1:]}; `{command} --help` shows how")
+    return output.USAGE
+
+
+def _interrupted(interrupt: KeyboardInterrupt) -> int:
+    from tickloom.scripts import output
+
+    output.complain("interrupted; nothing was left half-done")
+    return interrupt.code if isinstance(interrupt, Signalled) else 130
 
 
 if __name__ == "__main__":

@@ -1,21 +1,38 @@
-"""What the command line prints: one JSON object or a readable summary on stdout, everything else on stderr."""
+"""What the command line prints: one JSON object or a readable summary on stdout, everything else on stderr.
+
+A reader that has gone (`| head`) is told apart from a defect: whoever prints gets `ReaderGone`, cleans up as after any
+error, and the command ends in silence.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
-from typing import Any
+import textwrap
+from typing import Any, TextIO
 
 import msgspec
 
+from tickloom.actors.connection.address import InsecureAddress
 from tickloom.actors.connection.errors import AuthenticationRefused, GatewayError
-from tickloom.actors.recorder.errors import DamagedLog, LogError
+from tickloom.actors.recorder.errors import LogError, LogWriteError
+from tickloom.config.calendars import CalendarError
 from tickloom.config.credentials import CredentialsError
+from tickloom.config.fields import SettingsError
 from tickloom.config.secrets import redact
+from tickloom.config.timeframes import TimeframeError
 from tickloom.errors import TickloomError
 
 USAGE, AUTHENTICATION, FEED_LOST, DAMAGED = 2, 3, 4, 5
+
+_MENDABLE = (SettingsError, TimeframeError, CalendarError, InsecureAddress, LogWriteError, OSError)
+"""What a person can put right by asking for something else. A `ValueError` as such is a defect, and says so."""
+
+
+class ReaderGone(Exception):
+    """Nobody reads what we print any more."""
 
 
 def exit_code(error: BaseException) -> int:
@@ -26,47 +43,108 @@ def exit_code(error: BaseException) -> int:
         return AUTHENTICATION
     if isinstance(error, GatewayError):
         return FEED_LOST
-    if isinstance(error, DamagedLog):
-        return DAMAGED
-    if isinstance(error, LogError | OSError | ValueError):
+    if isinstance(error, _MENDABLE):
         return USAGE
+    if isinstance(error, LogError):
+        return error.exit_code
     return 1
+
+
+def sentence(error: BaseException) -> str:
+    """Return an error as one line without secrets."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.filename:
+        words = f"{error.filename}: {(error.strerror or words).lower()}"
+    return redact(words)
 
 
 def fail(error: BaseException) -> int:
     """Print the error as one line on stderr and return its exit code; `TICKLOOM_DEBUG=1` adds the traceback."""
     code = exit_code(error)
-    words = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, OSError) and error.filename:
-        words = f"{error.filename}: {(error.strerror or words).lower()}"
+    words = sentence(error)
     if code == 1:
-        words = f"{type(error).__name__}: {words} (a defect; TICKLOOM_DEBUG=1 shows where)"
+        words = f"{type(error).__name__}: {words} (a defect: TICKLOOM_DEBUG=1 shows where)"
     if os.environ.get("TICKLOOM_DEBUG"):
         logging.getLogger("tickloom").error("command failed", exc_info=error)
-    print(f"tickloom: {redact(words)}", file=sys.stderr)  # noqa: T201
+    complain(words)
     return code
 
 
+def complain(words: str) -> None:
+    """Print one line that says what was wrong, if there is anybody to read it."""
+    try:
+        say(f"tickloom: {words}")
+    except ReaderGone:
+        pass  # the exit code says it as well
+
+
 def say(text: str) -> None:
-    """Print progress on stderr."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+    """Print progress on stderr.
+
+    Raises:
+        ReaderGone: nobody reads it any more.
+    """
+    _print(sys.stderr, text)
 
 
 def result(value: Any, *, as_json: bool, text: str | None = None) -> None:
-    """Print the result on stdout: one JSON line, or `text`, or the value's fields one a line."""
+    """Print the result on stdout: one JSON line, or `text`, or the value's fields one a line.
+
+    Raises:
+        ReaderGone: nobody reads it any more.
+    """
     if as_json:
-        print(msgspec.json.encode(value).decode(), flush=True)  # noqa: T201
+        text = msgspec.json.encode(value, enc_hook=str).decode()
+    elif text is None:
+        text = fields(msgspec.to_builtins(value, enc_hook=str))
+    _print(sys.stdout, text)
+
+
+def fields(values: dict[str, Any]) -> str:
+    """Return names and values as lines of two columns."""
+    width = max(map(len, values), default=0)
+    lines = []
+    for name, item in values.items():
+        first, *rest = shown(item).splitlines() or [""]
+        lines += [f"{name:<{width}}  {first}", *(textwrap.indent(line, " " * (width + 2)) for line in rest)]
+    return "\n".join(lines)
+
+
+def shown(item: Any) -> str:
+    """Return a value as people write it; a table takes a line for each of its entries."""
+    match item:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if item else "no"
+        case float():
+            return f"{item:,.3f}" if abs(item) < 1000 else f"{item:,.0f}"
+        case int():
+            return f"{item:,}"
+        case dict():
+            return fields(item) if item else "-"
+        case list() | tuple():
+            return "\n".join(each if isinstance(each, str) else json.dumps(each) for each in item) or "-"
+    return str(item)
+
+
+def size(count: int) -> str:
+    """Return a number of bytes in the unit that suits it."""
+    amount = float(count)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def _print(stream: TextIO | None, text: str) -> None:
+    if stream is None:  # closed by whoever started us
         return
-    if text is None:
-        fields: dict[str, Any] = msgspec.to_builtins(value)
-        width = max(map(len, fields))
-        text = "\n".join(f"{name:<{width}}  {_shown(item)}" for name, item in fields.items())
-    print(text, flush=True)  # noqa: T201
-
-
-def _shown(item: Any) -> str:
-    if isinstance(item, float):
-        return f"{item:,.3f}" if abs(item) < 1000 else f"{item:,.0f}"
-    if isinstance(item, int) and not isinstance(item, bool):
-        return f"{item:,}"
-    return "-" if item is None else str(item)
+    try:
+        stream.write(f"{text}\n")
+        stream.flush()
+    except BrokenPipeError:
+        # what is still in Python's buffer must not be tried again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise ReaderGone from None

@@ -1,36 +1,100 @@
-"""Ctrl-C and SIGTERM as an event to wait on. Only the command line does this: the library installs no handler.
+"""Ctrl-C and SIGTERM, for the command line alone: the library installs no handler.
 
-The first signal asks for an orderly end (drain, close, summary); the second one gives up waiting for it.
+Two ways to take them. Outside of `interruptible` a signal raises `KeyboardInterrupt` in the main thread, so `with` and
+`finally` clean up and the command ends with 128 + the signal's number, as shells have it. Within it the first signal
+only sets an event: a session is to be drained and closed, not torn; a second one leaves at once. What was recorded
+until then is on the disk up to the last sync, as after a crash, and a child process ends with its pipe.
+
+A signal that was ignored when the program began stays ignored, as `nohup` and shells that run jobs in the background
+rely on.
 """
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final
+from typing import Final, NoReturn
 
-import typer
+INTERRUPTED: Final = 128 + signal.SIGINT
+"""Exit code of a command that Ctrl-C broke off."""
 
-INTERRUPTED: Final = 130
-"""Exit code of a run that was broken off by a second signal, as shells have it."""
+SAME_PRESS_S: Final = 0.3
+"""A signal this soon after another is the same one: launchers pass on what the terminal sent to us as well."""
+
+SIGNALS: Final = tuple(
+    number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None
+)
+
+_Handler = Callable[[int, FrameType | None], None]
+
+
+class Signalled(KeyboardInterrupt):
+    """A signal broke the command off; `code` is what to leave with."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.code = 128 + number
+
+
+def _raise(number: int, frame: FrameType | None) -> NoReturn:
+    raise Signalled(number)
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    os._exit(128 + number)
+
+
+def _install(handler: _Handler) -> None:
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+def raise_on_signals() -> None:
+    """From now on a signal raises `Signalled` in the main thread."""
+    _install(_raise)
+
+
+def leave_on_signals() -> None:
+    """From now on a signal ends the process on the spot: the command is over, nothing is left to clean up."""
+    _install(_leave)
 
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Within the block, the first SIGINT or SIGTERM sets the event that is yielded; a second one aborts."""
+    """Within the block, the first signal sets the event that is yielded and a second one leaves at once."""
     asked = threading.Event()
+    first = 0.0
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
-            raise typer.Exit(INTERRUPTED)
-        asked.set()
+        nonlocal first
+        if not asked.is_set():
+            first = time.monotonic()
+            asked.set()
+            _tell("stopping: what was received is worked off; once more to leave at once")
+        elif time.monotonic() - first > SAME_PRESS_S:
+            _tell("left at once: the log ends where it was last written")
+            _leave(number, frame)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    _install(handle)
     try:
         yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _tell(text: str) -> None:
+    """Say something from within a handler, where Python's own streams may be in the middle of a line."""
+    cursor = "\x1b[?25h" if sys.stderr is not None and sys.stderr.isatty() else ""
+    try:
+        os.write(2, f"{cursor}tickloom: {text}\n".encode())
+    except OSError:
+        pass  # nobody is listening any more, which changes nothing

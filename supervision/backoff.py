@@ -15,7 +15,6 @@ from tenacity.wait import wait_base
 from tickloom.supervision.checks import seconds, share
 from tickloom.supervision.clocks import to_ns
 
-
 _LAST = 1000
 """2**1000 is past any cap and still a float. Beyond the range of floats tenacity answers the cap, even for base 0."""
 

@@ -74,8 +74,8 @@ def _terminate_down(work: Work, event: Terminate, child: Child) -> None:
         work.say(Reply(child.start_token, error))
     child = work.change(child, died=None, start_token=None)
     if event.mode == "drain" and child.epoch and not was_open:
-        child = work.change(child, unwanted=True, token=event.token)
-        work.start_to_drain(child, event.deadline_ns)
+        child = work.start(work.change(child, unwanted=True, token=event.token))
+        work.tell_to_stop(child, "drain", event.deadline_ns, final=True)
         return
     work.park(child, "terminated")
     work.say(Reply(event.token))

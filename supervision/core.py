@@ -141,6 +141,9 @@ def _up(work: Work, event: ChildUp) -> None:
     if child.start_token is not None:
         work.say(Reply(child.start_token))
     child = work.move(child, Move.UP, up_ns=work.now, start_token=None)
+    if child.unwanted:
+        work.tell_to_stop(child, "drain", child.stop_by_ns, final=True)
+        return
     if child.breaker is not None and child.spec.breaker is not None:
         half_open = child.breaker.state is Breaker.HALF_OPEN
         if half_open:
@@ -184,8 +187,9 @@ def _stopped(work: Work, child: Child, exit_: Exit) -> None:
     """A child that was told to stop is down."""
     in_time = child.stop_by_ns > work.now
     if exit_.kind is ExitKind.CRASH and child.stop_mode == "drain" and in_time and _bears_one_more(work, child):
-        child = work.change(child, attempt=child.attempt + 1)
-        work.start_to_drain(child, child.stop_by_ns)
+        _come_up_again(work, child)
+        if child.unwanted:
+            work.say(SetTimer(timer("stop", child), child.stop_by_ns))
         return
     if child.start_token is not None:
         error = StartError(f"child {work.name(child.spec.id)} was stopped before it was up")
@@ -204,6 +208,12 @@ def _bears_one_more(work: Work, child: Child) -> bool:
     """Whether a child that crashed while it drained may come up once more."""
     limit = child.spec.breaker.max_failures - 1 if child.spec.breaker is not None else work.state.intensity
     return child.attempt + 1 < limit
+
+
+def _come_up_again(work: Work, child: Child) -> None:
+    """Have a child that crashed while its group drains, or it alone, come up after its backoff, to finish."""
+    child = work.move(child, Move.DELAY, attempt=child.attempt + 1, undrained=True)
+    work.say(SetBackoff(timer("wait", child), child.attempt))
 
 
 def _start_failed(work: Work, child: Child, exit_: Exit) -> None:
@@ -233,7 +243,7 @@ def _ended(work: Work, child: Child, exit_: Exit) -> None:
         # its turn to stop had not come: while the group drains it comes up again, if its budget allows
         drain = work.state.mode == "drain" and not work.state.hurried and exit_.kind is ExitKind.CRASH
         if drain and _bears_one_more(work, child):
-            work.change(child, undrained=True, attempt=child.attempt + 1)
+            _come_up_again(work, child)
         else:
             work.give_up(child)
         return
@@ -327,6 +337,9 @@ def _due(work: Work, key: TimerKey) -> None:
         child = work.change(child, stop_mode="now")
         final = child.unwanted or work.state.final
         work.say(StopChild(spec.id, child.epoch, "now", child.stop_by_ns, final))
+    elif key.purpose == "stop" and child.phase is Phase.BACKOFF and child.unwanted:
+        work.say(CancelTimer(timer("wait", child)))
+        _stopped(work, work.move(child, Move.DUE), SHUTDOWN)
     elif key.purpose == "stop" and child.phase is Phase.STOPPING:
         work.say(FenceChild(spec.id, child.epoch, "stop"))
         work.say(CancelTimer(timer("press", child)))

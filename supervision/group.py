@@ -9,10 +9,10 @@ from __future__ import annotations
 from tickloom.supervision.clocks import to_ns
 from tickloom.supervision.errors import TreeStopped
 from tickloom.supervision.exits import SHUTDOWN
-from tickloom.supervision.lifecycle import LIVE, Phase, Stage, Turn
+from tickloom.supervision.lifecycle import LIVE, Move, Phase, Stage, Turn
 from tickloom.supervision.orders import CancelTimer, Gone, NotUp, Reply, TimerKey
 from tickloom.supervision.spec import Strategy
-from tickloom.supervision.work import Work
+from tickloom.supervision.work import Work, timer
 
 WAITING = (Phase.BACKOFF, Phase.OPEN)
 
@@ -73,6 +73,11 @@ def _stop(work: Work) -> None:
                 work.tell_to_stop(child, state.mode, state.deadline_ns, final=state.final)
             if not state.hurried:
                 return
+        elif child.phase is Phase.BACKOFF:  # it crashed with something left to drain
+            if not state.hurried:
+                return
+            work.say(CancelTimer(timer("wait", child)))
+            work.give_up(work.move(child, Move.DUE))
     if any(child.phase in LIVE for child in work.state.children):
         return
     for child in work.state.children:

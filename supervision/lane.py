@@ -178,6 +178,12 @@ class Lane:
         self.permits = 0
         self._missing = True
         self._held = held
+        batch = self.inflight
+        if batch is not None and not batch.attempts:  # handed over, but its actor crashed before it looked at it
+            self.inflight = None
+            self.data.extendleft(reversed(batch.messages))
+            self.senders.extendleft(reversed(batch.senders))
+            self.tally.taken -= len(batch.messages)
 
     def release(self) -> None:
         """The breaker closed."""

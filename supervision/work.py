@@ -119,10 +119,6 @@ class Work:
             press = self.now + int(max(limit - self.now, 0) * ORDERLY)
             self.say(SetTimer(timer("press", child), press))
 
-    def start_to_drain(self, child: Child, deadline_ns: int) -> None:
-        """Bring a child that is down up once more, only to handle what is queued."""
-        self.tell_to_stop(self.start(child), "drain", deadline_ns, final=True)
-
     def stop_group(self, mode: str, deadline_ns: int, *, final: bool) -> None:
         """Have the whole group stop by the deadline; the stage is STOPPING already."""
         again = self.state.deadline_ns != 0

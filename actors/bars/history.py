@@ -1,8 +1,8 @@
 """The last bars of one contract and timeframe, as an immutable value: bounded by rows and bytes, assembled when read.
 
-Settled bars are kept in blocks of int64 columns, `ROW_BYTES` a bar; the last few, which do not fill a block yet, as objects. Bars
-that are closed but may still be revised are kept beside them by open time, so a reader always sees the last word. Adding
-copies a few pointers, not the bars: a fold can keep a history in its state.
+Settled bars are kept in blocks of int64 columns, `ROW_BYTES` a bar; the last few, which do not fill a block yet, as
+objects. Bars that are closed but may still be revised are kept beside them by open time, so a reader always sees the last
+word. Adding copies a few pointers, not the bars: a fold can keep a history in its state.
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-import pyarrow as pa
 
-from tickloom.actors.bars.tables import FIELDS, bars_table, block_of, tail
+from tickloom.actors.bars.tables import FIELDS, block_of, tail
 from tickloom.messages.bars import Bar, BarColumns
-from tickloom.messages.market import Instrument
 
 BLOCK_ROWS = 256
 """Settled bars that make a block."""
@@ -22,15 +20,18 @@ BLOCK_ROWS = 256
 ROW_BYTES = 8 * len(FIELDS)
 """What a settled bar takes in a block."""
 
-OBJECT_BYTES = 420
-"""What a bar takes as an object, its integers included (an upper bound for 64-bit CPython)."""
+OBJECT_BYTES = 640
+"""What a bar takes as an object, its integers included: an upper bound for 64-bit CPython, held by a test."""
+
+LEAST_BYTES = BLOCK_ROWS * (ROW_BYTES + OBJECT_BYTES)
+"""The least memory that holds a block and the objects before the next."""
 
 
 class History(msgspec.Struct, frozen=True):
     """At most `max_rows` settled bars in at most `max_bytes`, oldest first, and the closed ones that are not settled yet.
 
-    `blocks` come before `recent`. When there is no room the oldest block goes; rows beyond `max_rows` within the oldest
-    block that stays are not shown.
+    `blocks` come before `recent`; `rows` counts the settled bars that are shown. When there is no room the oldest block
+    goes; what the oldest block that stays has beyond `max_rows` is not shown.
 
     Raises:
         ValueError: no room for a single block.
@@ -44,49 +45,49 @@ class History(msgspec.Struct, frozen=True):
     rows: int = 0
 
     def __post_init__(self) -> None:
-        if self.max_rows < 1 or self.max_bytes < BLOCK_ROWS * (ROW_BYTES + OBJECT_BYTES):
-            least = BLOCK_ROWS * (ROW_BYTES + OBJECT_BYTES)
+        if self.max_rows < 1 or self.max_bytes < LEAST_BYTES:
             raise ValueError(
-                f"a history of {self.max_rows} rows in {self.max_bytes} bytes holds nothing: give it a row and {least} bytes"
+                f"a history of {self.max_rows} rows in {self.max_bytes} bytes holds nothing: "
+                f"give it a row and {LEAST_BYTES} bytes"
             )
 
     @property
     def size(self) -> int:
         """The bytes that its bars take, at most."""
-        objects = len(self.recent) + len(self.closed)
-        return sum(map(len, self.blocks)) * ROW_BYTES + objects * OBJECT_BYTES
+        return sum(map(len, self.blocks)) * ROW_BYTES + (len(self.recent) + len(self.closed)) * OBJECT_BYTES
 
     def show(self, bars: Sequence[Bar]) -> History:
         """Return the history with bars that were closed or revised, in place of what it knew of them."""
         if not bars:
             return self
         closed = {**self.closed, **{bar.open_time: bar for bar in bars}}
-        return msgspec.structs.replace(self, closed=closed)
+        return History(self.max_rows, self.max_bytes, self.blocks, self.recent, closed, self.rows)
 
     def settle(self, bars: Sequence[Bar]) -> History:
         """Return the history with further final bars, in order of open time."""
         if not bars:
             return self
-        closed = {start: bar for start, bar in self.closed.items() if start > bars[-1].open_time}
         blocks, recent = self.blocks, (*self.recent, *bars)
         while len(recent) >= BLOCK_ROWS:
-            blocks, recent = (*blocks, block_of(list(recent[:BLOCK_ROWS]))), recent[BLOCK_ROWS:]
-        return self._within(blocks, recent, closed)
+            blocks, recent = (*blocks, block_of(recent[:BLOCK_ROWS])), recent[BLOCK_ROWS:]
+        return self._within(blocks, recent, bars[-1].open_time)
 
     def settle_columns(self, block: BarColumns) -> History:
         """Return the history with a block of final bars, in order of open time."""
         if not len(block):
             return self
-        closed = {start: bar for start, bar in self.closed.items() if start > block.open_time[-1]}
-        if len(block) > self.max_rows:  # a copy, or the whole block would stay in memory for its tail
-            block = tail(block, self.max_rows)
-            block = msgspec.structs.replace(block, **{field: getattr(block, field).copy() for field in FIELDS})
-        blocks = self.blocks
-        if self.recent:
-            blocks = (*blocks, block_of(list(self.recent)))
-        return self._within((*blocks, block), (), closed)
+        last = int(block.open_time[-1])
+        most = min(self.max_rows, (self.max_bytes - LEAST_BYTES) // ROW_BYTES + BLOCK_ROWS)
+        if len(block) > most:  # a copy, or the whole block would stay in memory for its tail
+            short = tail(block, most)
+            fields = (getattr(short, field).copy() for field in FIELDS)
+            block = BarColumns(block.contract, block.timeframe, *fields)
+        before = (block_of(self.recent),) if self.recent else ()
+        return self._within((*self.blocks, *before, block), (), last)
 
-    def _within(self, blocks: tuple[BarColumns, ...], recent: tuple[Bar, ...], closed: dict[int, Bar]) -> History:
+    def _within(self, blocks: tuple[BarColumns, ...], recent: tuple[Bar, ...], settled: int) -> History:
+        """Return the history with these bars, less what is beyond its bounds and what is no longer pending."""
+        closed = {start: bar for start, bar in self.closed.items() if start > settled}
         room = self.max_bytes - (len(recent) + len(closed)) * OBJECT_BYTES
         rows = sum(map(len, blocks))
         drop = 0
@@ -103,9 +104,9 @@ class History(msgspec.Struct, frozen=True):
         """Return the newest `last` bars (all by default), oldest first; those that may still be revised included."""
         closed = [bar for _, bar in sorted(self.closed.items())]
         want = self.rows + len(closed) if last is None else max(last, 0)
-        closed = closed[len(closed) - want :] if want < len(closed) else closed
+        closed = closed[max(len(closed) - want, 0) :]
         want = min(want - len(closed), self.rows)
-        recent = self.recent[len(self.recent) - want :] if want < len(self.recent) else self.recent
+        recent = self.recent[max(len(self.recent) - want, 0) :]
         want -= len(recent)
         blocks: list[BarColumns] = []
         for block in reversed(self.blocks):
@@ -114,26 +115,3 @@ class History(msgspec.Struct, frozen=True):
             blocks.append(tail(block, want))
             want -= len(blocks[-1])
         return [*reversed(blocks), *recent, *closed]
-
-
-class TableCache:
-    """Tables by key, made when first asked for and kept until the history they were made from is another.
-
-    At most `capacity` tables; the least recently used goes first. It belongs to one owner.
-    """
-
-    def __init__(self, capacity: int = 16) -> None:
-        self._capacity = capacity
-        self._tables: dict[tuple[str, str, int | None], tuple[History, Instrument, pa.Table]] = {}
-
-    def table(self, timeframe: str, history: History, instrument: Instrument, last: int | None = None) -> pa.Table:
-        """Return the newest `last` bars (all by default) of a history as a table. See `bars_table`."""
-        key = (timeframe, instrument.contract, last)
-        known = self._tables.pop(key, None)
-        if known is None or known[0] is not history or known[1] != instrument:
-            table = bars_table(history.bars(last), {instrument.contract: instrument}, timeframe)
-            known = (history, instrument, table)
-        self._tables[key] = known
-        if len(self._tables) > self._capacity:
-            del self._tables[next(iter(self._tables))]
-        return known[2]

@@ -11,11 +11,10 @@ division of IEEE 754 is that division, correctly rounded, so it is done in bulk;
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Final
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -128,8 +127,8 @@ def divide(ticks: IntArray, numerators: IntArray, counts: IntArray, denominators
     return result
 
 
-def block_of(bars: list[Bar]) -> BarColumns:
-    """Return bars of one contract and timeframe as columns."""
+def block_of(bars: Sequence[Bar]) -> BarColumns:
+    """Return bars of one contract and timeframe, at least one, as columns."""
     rows = np.array([[getattr(bar, field) for field in FIELDS] for bar in bars], dtype=np.int64)
     return BarColumns(bars[0].contract, bars[0].timeframe, *np.ascontiguousarray(rows.T))
 
@@ -141,11 +140,11 @@ def rows_of(block: BarColumns) -> list[Bar]:
 
 
 def tail(block: BarColumns, rows: int) -> BarColumns:
-    """Return the last rows of a block."""
+    """Return the last rows of a block, without a copy."""
     if len(block) <= rows:
         return block
     start = len(block) - rows
-    return msgspec.structs.replace(block, **{field: getattr(block, field)[start:] for field in FIELDS})
+    return BarColumns(block.contract, block.timeframe, *(getattr(block, field)[start:] for field in FIELDS))
 
 
 def _blocks(bars: Iterable[Bar | BarColumns]) -> Iterable[BarColumns]:

@@ -87,7 +87,6 @@ _encode = msgspec.json.Encoder().encode
 _loose = json.JSONDecoder()
 
 
-
 def read_message(message: bytes, stamps: StampParser) -> Found:
     """Return what one message (without its separator) holds."""
     found = Found([], [], [], [], [])

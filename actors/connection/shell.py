@@ -139,7 +139,7 @@ class HubActor(AsyncActor):
 
     # --- hooks -------------------------------------------------------------------------------------------------------
 
-    async def on_start(self) -> None:
+    async def on_start(self) -> None:  # type: ignore[override]  # pykka's hook of this name is not async
         """Begin to connect. An incarnation that follows a crash says so: the link was lost with it."""
         self._kept.lives += 1
         self.context.commit(self._kept)

@@ -18,7 +18,8 @@ from tickloom.messages.control import Beat
 from tickloom.messages.market import NS, Instrument, Reject
 
 Rows: TypeAlias = tuple[Bar, ...] | BarColumns
-Chain: TypeAlias = tuple["Rows | tuple[Reject, ...]", "Chain"] | None
+Chunk: TypeAlias = Rows | tuple[Reject, ...]
+Chain: TypeAlias = tuple[Chunk, "Chain"] | None
 Key: TypeAlias = tuple[str, str]
 """(timeframe, contract); rejects are under ("", "")."""
 
@@ -34,7 +35,7 @@ class File(msgspec.Struct, frozen=True):
 
     folder: str
     name: str
-    chunks: tuple[Rows, ...] = ()
+    bars: tuple[Bar | BarColumns, ...] = ()
     rejects: tuple[Reject, ...] = ()
     instrument: Instrument | None = None
 
@@ -85,7 +86,7 @@ class ParquetFold:
         files: list[File] = []
         flush = False
 
-        def keep(key: Key, rows: Rows | tuple[Reject, ...], first_ns: int) -> None:
+        def keep(key: Key, rows: Chunk, first_ns: int) -> None:
             before = pending.get(key)
             entry = Pending(
                 (rows, before.chain if before else None),
@@ -116,8 +117,8 @@ class ParquetFold:
                 files.append(self._file(key, pending.pop(key), instruments))
             elif not entry.since_ns and now:
                 pending[key] = msgspec.structs.replace(entry, since_ns=now)
-        rows = sum(_rows(file) for file in files)
-        return ParquetState(pending, instruments, now, state.files + len(files), state.rows + rows), files
+        written = sum(map(_rows, files))
+        return ParquetState(pending, instruments, now, state.files + len(files), state.rows + written), files
 
     def split(self, messages: Sequence[Input]) -> tuple[Sequence[Input], Sequence[Input]] | None:
         """Halve a failing batch by messages."""
@@ -125,18 +126,26 @@ class ParquetFold:
         return (messages[:middle], messages[middle:]) if middle else None
 
     def _file(self, key: Key, entry: Pending, instruments: dict[str, Instrument]) -> File:
-        chunks, chain = [], entry.chain
+        chunks: list[Chunk] = []
+        chain = entry.chain
         while chain is not None:
             chunks.append(chain[0])
             chain = chain[1]
         chunks.reverse()
         name = f"{_stamp(entry.first_ns)}-{self.session}.parquet"
+        bars: list[Bar | BarColumns] = []
+        rejects: list[Reject] = []
+        for chunk in chunks:
+            for row in [chunk] if isinstance(chunk, BarColumns) else chunk:
+                if isinstance(row, Reject):
+                    rejects.append(row)
+                else:
+                    bars.append(row)
         if key == REJECTS:
-            return File("rejects", name, rejects=tuple(r for c in chunks for r in c if isinstance(r, Reject)))
+            return File("rejects", name, rejects=tuple(rejects))
         timeframe, contract = key
-        bars = tuple(c for c in chunks if isinstance(c, BarColumns) or all(isinstance(b, Bar) for b in c))
         folder = f"bars/timeframe={timeframe}/contract={contract}"
-        return File(folder, name, bars, instrument=instruments.get(contract))  # type: ignore[arg-type]
+        return File(folder, name, tuple(bars), instrument=instruments.get(contract))
 
 
 def _settled(bars: Bars) -> list[tuple[str, Rows]]:
@@ -150,7 +159,7 @@ def _settled(bars: Bars) -> list[tuple[str, Rows]]:
 
 
 def _rows(file: File) -> int:
-    return sum(map(len, file.chunks)) + len(file.rejects)
+    return len(file.rejects) + sum(len(bars) if isinstance(bars, BarColumns) else 1 for bars in file.bars)
 
 
 def _stamp(ns: int) -> str:

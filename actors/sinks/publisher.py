@@ -6,12 +6,12 @@ Subscriptions live with the place, not with the incarnation: a restart of the pu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from tickloom.messages.bars import Bar, BarColumns, Bars
+from tickloom.actors.bars.tables import rows_of
+from tickloom.messages.bars import Bar, Bars
 from tickloom.supervision import NOTHING, Actor, Mailbox, MailboxSpec, Policy
 
 ENDED = "the session has ended"
@@ -48,13 +48,6 @@ class Cancel(msgspec.Struct, frozen=True):
 
 class CloseAll(msgspec.Struct, frozen=True):
     """Ask the publisher to end all of them: after what was delivered, subscribers see the end."""
-
-
-def rows_of(columns: BarColumns) -> Iterator[Bar]:
-    """Return the bars of a block, one by one."""
-    names = (field.name for field in msgspec.structs.fields(BarColumns) if field.name not in ("contract", "timeframe"))
-    for row in zip(*(getattr(columns, name).tolist() for name in names), strict=True):
-        yield Bar(columns.contract, columns.timeframe, *row)
 
 
 class PublisherActor(Actor):

@@ -51,7 +51,7 @@ class ParquetActor(RoutedActor):
             table = rejects_table(output.rejects)
         else:
             known = {} if output.instrument is None else {output.instrument.contract: output.instrument}
-            table = bars_table(output.chunks, known)
+            table = bars_table(output.bars, known)
         write_parquet(table, self._out / output.folder / output.name)
 
 

@@ -111,7 +111,7 @@ class TokenActor(AsyncActor):
 
     # --- hooks -------------------------------------------------------------------------------------------------------
 
-    async def on_start(self) -> None:
+    async def on_start(self) -> None:  # type: ignore[override]  # pykka's hook of this name is not async
         """Take the token that is there, or log in; after a crash, go on where the life stood."""
         self._http = self._open_session()
         self._rest = RestClient(self._api_url, self._http)

@@ -400,7 +400,7 @@ class ValidationFold:
         """Nothing known: every contract is unknown until a record names its instrument."""
         return ValidationState()
 
-    def step(self, state: ValidationState, messages: Sequence[Numbered]) -> tuple[ValidationState, list[Output]]:
+    def step(self, state: ValidationState, messages: Sequence[object]) -> tuple[ValidationState, list[Output]]:
         """Fold `messages` in order. A record not after the last one is passed over: feeding is idempotent."""
         step = _Step(self.rules, state, self.vector_rows)
         for message in messages:

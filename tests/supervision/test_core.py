@@ -302,7 +302,9 @@ def test_auto_shutdown_all_waits_for_the_last_significant_child(stage, kit, epoc
 
 def test_an_ordinary_childs_exit_does_not_end_the_supervisor(stage, kit):
     dispatcher, tree = stage(
-        kit.worker("a", restart="transient", significant=True), kit.worker("b", restart="transient"), auto_shutdown="any"
+        kit.worker("a", restart="transient", significant=True),
+        kit.worker("b", restart="transient"),
+        auto_shutdown="any",
     )
     tree.ref("/b").tell(kit.leave)
     dispatcher.run()

@@ -1,8 +1,8 @@
 """Which column of a file is what: the `--columns` map, read and matched against a header. Pure.
 
-A map is a list with commas. An entry is a role (`time`, `price`, `size`, `side`, `date`), which stands for the column of
-that name, or of a name that means the same, or else for the column at its place in the list; `role=NAME` or `role=3`
-(counted from 1), which names the column; or `-`, which passes a column over.
+A map is a list with commas. An entry is a role (`time`, `price`, `size`, `side`, `date`), which stands for the column
+of that name, or of a name that means the same, or else for the column at its place in the list; `role=NAME` or
+`role=3` (counted from 1), which names the column; or `-`, which passes a column over.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def parse_map(text: str) -> list[tuple[str | None, str | None]]:
             entries.append((None, None))
             continue
         if role not in ROLES:
-            raise NoColumn(f"--columns names {role!r}; the roles are {', '.join(ROLES)}, or - for a column to pass over")
+            raise NoColumn(f"--columns names {role!r}; roles are {', '.join(ROLES)}, and - for a column to pass over")
         if any(role == other for other, _ in entries):
             raise NoColumn(f"--columns names {role} twice")
         entries.append((role, name.strip() or None))

@@ -1,7 +1,7 @@
 """Ticks of a table: CSV and Parquet read as columns, every cell checked, and the first bad one found by line.
 
-Whole columns are converted at once. Only when that fails is the file gone through again line by line, by the slow rules,
-to say which cell it was.
+Whole columns are converted at once. Only when that fails is the file gone through again line by line, by the slow
+rules, to say which cell it was.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from datetime import date
 from fractions import Fraction
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -93,7 +93,7 @@ def read_csv(name: str, data: bytes, contract: str, layout: Layout) -> Ticks:
     if price is None or size is None or sides is None or not np.isfinite(price).all():
         _find_fault(sheet, layout)
     try:
-        times = to_ns(_times(cells), sheet.form)
+        times = to_ns(cells["time"], sheet.form)
     except (ValueError, pa.ArrowException):
         _find_fault(sheet, layout)
     return _in_utc(contract, times, price, size, sides, sheet.form, layout, lambda row: _line_of(sheet, row))
@@ -264,10 +264,6 @@ def _join_date(table: pa.Table, sheet: _Sheet) -> pa.Table:
     return table.set_column(table.schema.get_field_index(at), at, joined.cast(sheet.form.arrow))
 
 
-def _times(cells: dict[str, pa.Array]) -> pa.Array:
-    return cells["time"]
-
-
 def _sizes(cells: pa.Array, step: Fraction) -> IntArray | None:
     """Return sizes in steps; None: one is negative or no multiple."""
     if step == 1 and pa.types.is_int64(cells.type):
@@ -341,8 +337,3 @@ def _is_finite(text: str) -> bool:
 
 def _is_size(text: str, step: Fraction) -> bool:
     return _is_finite(text) and not bool(_bad_sizes(np.array([float(text)]), step)[0])
-
-
-def read_all(file: BinaryIO) -> bytes:
-    """Return all of a file's bytes."""
-    return file.read()

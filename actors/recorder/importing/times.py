@@ -91,7 +91,7 @@ def choose_format(name: str, example: str, day: date | None) -> TimeFormat:
     unit, _, rest = name.partition("-")
     if unit not in SCALES or rest not in ("", "of-day"):
         raise ValueError(
-            f"there is no time format {name!r}: use auto, iso, s, ms, us, ns, ms-of-day or a pattern such as %Y%m%d %H%M%S"
+            f"there is no time format {name!r}: use auto, iso, s, ms, us, ns, ms-of-day or a pattern (%Y%m%d %H%M%S)"
         )
     if rest and day is None:
         raise ValueError(f"times written as {name} need a date: give --date YYYY-MM-DD")
@@ -127,7 +127,8 @@ def to_ns(column: pa.Array, form: TimeFormat) -> IntArray:
             unscaled += (form.date - date(1970, 1, 1)).days * _DAY
         return unscaled
     if form.kind == "iso":
-        return np.asarray(column.cast(pa.int64()))
+        plain: IntArray = np.asarray(column.cast(pa.int64()))
+        return plain
     return _by_pattern(column, form)
 
 
@@ -136,7 +137,7 @@ def _by_pattern(column: pa.Array, form: TimeFormat) -> IntArray:
     halves = pc.split_pattern(column, ".", max_splits=1)
     heads = pc.list_element(halves, 0).dictionary_encode()
     seconds = np.array([_second(text, form) for text in heads.dictionary.to_pylist()], np.int64)
-    whole = seconds[np.asarray(heads.indices)] * NS
+    whole: IntArray = seconds[np.asarray(heads.indices)] * NS
     if bool(pc.all(pc.equal(pc.list_value_length(halves), 1)).as_py()):
         return whole
     fraction = pc.if_else(

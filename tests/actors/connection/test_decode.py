@@ -60,8 +60,16 @@ def test_the_real_server_s_bad_elements_are_told_apart_and_every_good_print_is_k
     truth = capture.truth[EP]
     frames = decode(capture.payloads)
     bad = Counter(truth["bad"])
-    absurd_kinds = "negative_price zero_price off_tick zero_volume negative_volume huge_number".split()
-    unreadable = "missing_field null_element null_field huge_integer string_price null_batch object_batch".split()
+    absurd_kinds = ["negative_price", "zero_price", "off_tick", "zero_volume", "negative_volume", "huge_number"]
+    unreadable = [
+        "missing_field",
+        "null_element",
+        "null_field",
+        "huge_integer",
+        "string_price",
+        "null_batch",
+        "object_batch",
+    ]
     others = ["bad_timestamp", "future_timestamp", "unknown_type", "unknown_target"]
     assert set(bad) == {*absurd_kinds, *unreadable, *others}
     # what is well-formed, if absurd, is a print: judging it is validation's
@@ -126,7 +134,7 @@ def test_a_real_session_cut_anywhere_decodes_to_the_same(golden, name, data):
     assert b"".join(payloads) == b"".join(capture.payloads)
     whole, cut = decode(capture.payloads), decode(payloads)
     assert [row[:6] for row in rows(cut)] == [row[:6] for row in rows(whole)]
-    assert [m.reason for m in cut.malformed] == [m.reason for m in whole.malformed]
+    assert Counter(m.reason for m in cut.malformed) == Counter(m.reason for m in whole.malformed)
     assert [each for _, *each in cut.quotes] == [each for _, *each in whole.quotes]
     assert [each for _, *each in cut.events] == [each for _, *each in whole.events]
 

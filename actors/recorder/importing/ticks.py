@@ -1,0 +1,383 @@
+"""Files of ticks into a log that replays like one recorded live.
+
+The log has the source `import`, one frame a tick without its bytes, the session's start with the instruments, and at
+the end a beat: a file is taken for the whole of its last day, so the beat stands a minute after that day's end in UTC
+and closes every bar up to a day. Receipt is the event time made to rise, or the receipt stamp where the file has one.
+
+The log appears when it is complete, never half: it is written beside and renamed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+import numpy as np
+
+from tickloom.actors.recorder.errors import ImportFault
+from tickloom.actors.recorder.importing.frames import looks_like_frames, read_frames
+from tickloom.actors.recorder.importing.grid import find_step, in_steps, off_grid, parse_step
+from tickloom.actors.recorder.importing.sources import LEAN_COLUMNS, Source, open_sources
+from tickloom.actors.recorder.importing.tables import Layout, Ticks, read_csv, read_parquet
+from tickloom.actors.recorder.index import index_path
+from tickloom.actors.recorder.lock import LOCK_NAME, DirectoryLock
+from tickloom.actors.recorder.segment import number_of
+from tickloom.actors.recorder.writer import LogOptions, LogWriter
+from tickloom.messages.control import Beat, SessionStarted, SessionStopped
+from tickloom.messages.intake import Frames, Numbered
+from tickloom.messages.market import NS, FloatArray, Instrument, IntArray, Prints
+
+_ROWS = 65_536
+_DAY = 86_400 * NS
+_AFTER_END = 60 * NS
+_OPTIONS = LogOptions(batch_rows=_ROWS, segment_ns=0, sync_ns=2**62, threads=True)
+
+
+class ImportReport(msgspec.Struct, frozen=True):
+    """What was imported.
+
+    Attributes:
+        files: what was read.
+        log: the log that was made.
+        rows: ticks by contract.
+        first_ns, last_ns: least and greatest event time (ns UTC).
+        tick_size: each contract's, as a decimal text.
+        inferred: contracts whose tick size was found from their prices.
+        off_grid: ticks whose price is no multiple of it: validation will reject them.
+        size_step: what one unit of size stands for.
+        out_of_order: ticks older than one before them in their file; they are kept where they stood.
+        ambiguous: ticks in an hour that the local clock passed twice; told apart by order.
+        dropped: repeated last rows that were left out.
+        skipped: messages of frame files that were no trades, by kind.
+    """
+
+    files: tuple[str, ...]
+    log: Path
+    rows: dict[str, int]
+    first_ns: int
+    last_ns: int
+    tick_size: dict[str, str]
+    inferred: tuple[str, ...]
+    off_grid: int
+    size_step: str
+    out_of_order: int
+    ambiguous: int
+    dropped: int
+    skipped: dict[str, int]
+
+    @property
+    def ticks(self) -> int:
+        """All ticks."""
+        return sum(self.rows.values())
+
+
+class _Gathered(msgspec.Struct):
+    """What has been read so far."""
+
+    ticks: list[Ticks]
+    dropped: int = 0
+    skipped: dict[str, int] = {}
+    size_step: Fraction = Fraction(1)
+
+
+def import_ticks(
+    files: Path | str | Sequence[Path | str],
+    log: Path | str,
+    contract: str,
+    *,
+    columns: str | None = None,
+    timezone: str = "UTC",
+    tick_size: str | float | Decimal | Fraction | None = None,
+    size_step: str | float | Decimal | Fraction | None = None,
+    time_format: str = "auto",
+    day: date | None = None,
+    drop_repeated_last: bool | None = None,
+    calendar: str = "utc",
+    settings: Mapping[str, object] | None = None,
+    calendars: Mapping[str, object] | None = None,
+    replace: bool = False,
+    program: str = "tickloom",
+) -> ImportReport:
+    """Make a log of files of ticks.
+
+    Args:
+        files: CSV (with or without header), Parquet, zips of CSVs, or lines of frames; text may be `.gz .bz2 .xz`.
+        log: the directory to make. It must not hold anything, unless `replace`.
+        contract: whose ticks they are. In a zip, `{}` is replaced by the last part of each member's name. In files that
+            name contracts themselves, it chooses one, or all with `*`.
+        columns: which column is what, see `importing.columns`; None: by the header's names, or time, price, size, side.
+        timezone: the zone of times without one; its DST changes are observed, see `importing.zones`.
+        tick_size: of all contracts; None: found from the prices.
+        size_step: what one unit of size stands for; None: 1, and for frames of Binance found from the sizes.
+        time_format: see `importing.times.choose_format`.
+        day: the date that times of day belong to.
+        drop_repeated_last: leave out a file's last row when it equals the one before; None: for files of Lean's ticks.
+        calendar: the session calendar of the instruments.
+        settings: what else the session's start should say.
+        calendars: session calendars for the session's start.
+        replace: put the new log in place of one that is there.
+        program: name and version for headers and the session's start.
+
+    Returns:
+        What was imported.
+
+    Raises:
+        ImportFault: something is wrong with the request or a file; says where. Nothing was written.
+        LogInUse: the log to replace is being written.
+        OSError: the log cannot be written.
+    """
+    target = Path(log)
+    paths = [Path(f) for f in ([files] if isinstance(files, str | os.PathLike) else files)]
+    _check_target(target, replace=replace)
+    steps = {"--tick-size": tick_size, "--size-step": size_step}
+    exact: dict[str, Fraction | None] = {}
+    for name, value in steps.items():
+        try:
+            exact[name] = None if value is None else parse_step(value)
+        except ValueError as error:
+            raise ImportFault(f"{name}: {error}") from None
+    layout = Layout(
+        columns=columns if columns is not None else Layout().columns,
+        zone=_zone(timezone),
+        time_format=time_format,
+        date=day,
+        size_step=exact["--size-step"] or Fraction(1),
+    )
+    gathered = _Gathered([], size_step=layout.size_step)
+    for path in paths:
+        for source, name in open_sources(path, contract):
+            plain = columns is None and time_format == "auto" and day is None
+            _read(source, name, layout, gathered, exact["--size-step"], drop_repeated_last, plain=plain)
+    ticks = [part for part in gathered.ticks if len(part)]
+    if not ticks:
+        raise ImportFault(f"{', '.join(path.name for path in paths)}: there is no tick in it for {contract}")
+    instruments, inferred, strays = _instruments(ticks, exact["--tick-size"], calendar)
+    report = ImportReport(
+        files=tuple(map(str, paths)),
+        log=target,
+        rows={i.contract: sum(len(t) for t in ticks if t.contract == i.contract) for i in instruments},
+        first_ns=min(int(t.ts_ns.min()) for t in ticks),
+        last_ns=max(int(t.ts_ns.max()) for t in ticks),
+        tick_size={i.contract: _spell(Fraction(i.numerator, i.denominator)) for i in instruments},
+        inferred=inferred,
+        off_grid=strays,
+        size_step=_spell(gathered.size_step),
+        out_of_order=sum(int((np.diff(t.ts_ns) < 0).sum()) for t in ticks),
+        ambiguous=sum(t.ambiguous for t in ticks),
+        dropped=gathered.dropped,
+        skipped=gathered.skipped,
+    )
+    told: dict[str, object] = {
+        "import": {
+            "files": [path.name for path in paths],
+            "timezone": timezone,
+            "size_step": report.size_step,
+            "tick_size": report.tick_size,
+        }
+    }
+    start = SessionStarted(
+        recv_ns=0,
+        version=program,
+        settings={**(settings or {}), **told},
+        instruments=instruments,
+        timeframes=(),
+        calendars=dict(calendars or {}),
+    )
+    _write(target, ticks, start, replace=replace, program=program)
+    return report
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ImportFault(f"--timezone: there is no zone {name!r}: give one such as America/Chicago") from None
+
+
+def _read(
+    source: Source, contract: str, layout: Layout, into: _Gathered, size_step: Fraction | None,
+    drop_last: bool | None, *, plain: bool,
+) -> None:  # fmt: skip
+    if source.kind == "parquet":
+        parts = [read_parquet(source.name, source.path, contract, layout)]
+    elif looks_like_frames(source.data):
+        parts = _from_frames(source, contract, into, size_step)
+    else:
+        lean = source.lean if plain else None
+        if lean is not None:
+            layout = msgspec.structs.replace(layout, columns=LEAN_COLUMNS, time_format="ms-of-day", date=lean)
+        parts = [read_csv(source.name, source.data, contract, layout)]
+        drop_last = lean is not None if drop_last is None else drop_last
+    if drop_last:
+        parts = [_without_repeat(part, into) for part in parts]
+    into.ticks += parts
+
+
+def _from_frames(source: Source, contract: str, into: _Gathered, size_step: Fraction | None) -> list[Ticks]:
+    found = read_frames(source.name, source.data)
+    for kind, count in found.skipped.items():
+        into.skipped[kind] = into.skipped.get(kind, 0) + count
+    if found.named:
+        chosen = [ticks for name, ticks in found.ticks.items() if contract in (name, "*")]
+        if not chosen:
+            there = ", ".join(found.ticks)
+            raise ImportFault(f"{source.name}: it has no trades of {contract}, only of {there}: name one of them, or *")
+        return chosen
+    if not found.ticks:
+        kinds = ", ".join(found.skipped) or "nothing"
+        raise ImportFault(f"{source.name}: there is no trade in it, only {kinds}")
+    if len(found.ticks) > 1:
+        raise ImportFault(f"{source.name}: it holds several symbols ({', '.join(found.ticks)}): part them first")
+    ((symbol, ticks),) = found.ticks.items()
+    sizes = found.sizes[symbol]
+    step = size_step if size_step is not None else find_step(sizes)
+    if step is None or off_grid(sizes, step).any():
+        raise ImportFault(
+            f"{source.name}: sizes of {symbol} are no multiples of {step or 'any step'}: give --size-step"
+        )
+    into.size_step = step
+    return [msgspec.structs.replace(ticks, contract=contract, size=in_steps(sizes, step))]
+
+
+def _without_repeat(ticks: Ticks, into: _Gathered) -> Ticks:
+    """Leave out the last row if it repeats the one before."""
+    last = tuple(column[-2:] for column in (ticks.ts_ns, ticks.price, ticks.size, ticks.side))
+    if len(ticks) < 2 or any(pair[0] != pair[1] for pair in last):
+        return ticks
+    into.dropped += 1
+    return msgspec.structs.replace(
+        ticks,
+        ts_ns=ticks.ts_ns[:-1],
+        price=ticks.price[:-1],
+        size=ticks.size[:-1],
+        side=ticks.side[:-1],
+        recv_ns=None if ticks.recv_ns is None else ticks.recv_ns[:-1],
+    )
+
+
+def _instruments(
+    ticks: list[Ticks], tick_size: Fraction | None, calendar: str
+) -> tuple[tuple[Instrument, ...], tuple[str, ...], int]:
+    """Return the instruments, those whose tick size was found, and how many prices are off their grid."""
+    prices: dict[str, list[FloatArray]] = {}
+    for part in ticks:
+        prices.setdefault(part.contract, []).append(part.price)
+    found, inferred, strays = [], [], 0
+    for contract, own in prices.items():
+        every = np.concatenate(own)
+        step = tick_size
+        if step is None:
+            step = find_step(every)
+            inferred.append(contract)
+        if step is None:
+            raise ImportFault(f"the prices of {contract} are multiples of no usual tick size: give --tick-size")
+        strays += int(off_grid(every, step).sum())
+        found.append(Instrument(contract, step.numerator, step.denominator, calendar=calendar))
+    return tuple(found), tuple(inferred), strays
+
+
+def _spell(step: Fraction) -> str:
+    """Return a step as a decimal, or as a fraction where it has none."""
+    denominator = step.denominator
+    for prime in (2, 5):
+        while denominator % prime == 0:
+            denominator //= prime
+    if denominator != 1:
+        return str(step)
+    return format((Decimal(step.numerator) / Decimal(step.denominator)).normalize(), "f")
+
+
+def _merge(ticks: list[Ticks]) -> tuple[IntArray, Prints]:
+    """Return receipt stamps and prints of all contracts in order of receipt; each file's own order stays."""
+    contracts = tuple(dict.fromkeys(part.contract for part in ticks))
+    code = {contract: i for i, contract in enumerate(contracts)}
+    recv = np.concatenate(
+        [np.maximum.accumulate(part.ts_ns if part.recv_ns is None else part.recv_ns) for part in ticks]
+    )
+    codes = np.concatenate([np.full(len(part), code[part.contract], np.int64) for part in ticks])
+    columns = [np.concatenate([getattr(part, name) for part in ticks]) for name in ("ts_ns", "price", "size", "side")]
+    if len(ticks) > 1 and bool((np.diff(recv) < 0).any()):
+        order = np.argsort(recv, kind="stable")
+        recv, codes = recv[order], codes[order]
+        columns = [column[order] for column in columns]
+    ts, price, size, side = columns
+    return recv, Prints(contracts, codes, ts, price, size, side, np.arange(len(price)), 0)
+
+
+def _check_target(target: Path, *, replace: bool) -> None:
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise ImportFault(f"{target} is a file: name a new folder for the log")
+    there = [path.name for path in target.iterdir()]
+    if there and not replace:
+        raise ImportFault(f"{target} is not empty: name a new folder, or ask for it to be replaced")
+    foreign = [name for name in there if not _is_ours(target / name)]
+    if foreign:
+        raise ImportFault(f"{target} holds {foreign[0]!r}, which is of no log: it is not replaced; name a new folder")
+
+
+def _is_ours(path: Path) -> bool:
+    base = path.name.removesuffix(index_path(Path()).name)
+    return path.name == LOCK_NAME or number_of(path.with_name(base)) is not None
+
+
+def _write(target: Path, ticks: list[Ticks], start: SessionStarted, *, replace: bool, program: str) -> None:
+    recv, prints = _merge(ticks)
+    begin = int(min(recv[0], prints.ts_ns.min())) // _DAY * _DAY  # type: ignore[union-attr]
+    end = (int(max(recv[-1], prints.ts_ns.max())) // _DAY + 1) * _DAY + _AFTER_END  # type: ignore[union-attr]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.importing-{os.getpid()}")
+    try:
+        with LogWriter(partial, session="import", options=_OPTIONS, program=program) as writer:
+            writer.append([Numbered(1, msgspec.structs.replace(start, recv_ns=begin))], 0)
+            seq = 2
+            for at in range(0, len(recv), _ROWS):
+                frames = _frames(recv, prints, at, min(at + _ROWS, len(recv)))
+                writer.append([Numbered(seq, frames)], 0)
+                seq += len(frames)
+            writer.append([Numbered(seq, Beat(recv_ns=end))], 0)
+            writer.append([Numbered(seq + 1, SessionStopped(recv_ns=end, reason="imported"))], 0)
+        _put(partial, target, replace=replace)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _frames(recv: IntArray, prints: Prints, start: int, stop: int) -> Frames:
+    count = stop - start
+    part = Prints(
+        prints.contracts,
+        prints.contract[start:stop],
+        prints.ts_ns[start:stop],
+        prints.price[start:stop],
+        prints.size[start:stop],
+        prints.side[start:stop],
+        np.arange(count),
+        start,
+    )
+    return Frames("import", recv[start:stop], np.zeros(count, np.int64), None, part)
+
+
+def _put(partial: Path, target: Path, *, replace: bool) -> None:
+    """Rename the finished log into its place."""
+    _check_target(target, replace=replace)
+    if target.exists() and any(target.iterdir()):
+        lock = DirectoryLock(target)
+        old = target.with_name(f".{target.name}.replaced-{os.getpid()}")
+        try:
+            target.rename(old)
+            partial.rename(target)
+        finally:
+            lock.release()
+        shutil.rmtree(old)
+        return
+    if target.exists():
+        target.rmdir()
+    partial.rename(target)

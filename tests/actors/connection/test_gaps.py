@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import pytest
+
+from tickloom.actors.connection.gaps import GapTracker
+from tickloom.messages.market import Prints
+
+SECOND = 1_000_000_000
+
+
+def prints(*rows: tuple[str, int]) -> Prints:
+    names = tuple(dict.fromkeys(name for name, _ in rows))
+    n = len(rows)
+    return Prints(
+        names, [names.index(name) for name, _ in rows], [ts for _, ts in rows], [1.0] * n, [1] * n, [0] * n, [0] * n, 0
+    )
+
+
+def test_a_gap_reaches_from_the_newest_print_before_a_loss_to_the_first_one_after_it():
+    tracker = GapTracker()
+    tracker.confirmed("A", 5)
+    assert tracker.saw(prints(("A", 100), ("A", 90)), 200) == []
+    tracker.lost("the cable was cut")
+    assert tracker.missing == ("A",)
+    tracker.confirmed("A", 300)
+    [gap] = tracker.saw(prints(("A", 310), ("A", 320)), 400)
+    assert (gap.contract, gap.from_ns, gap.to_ns, gap.cause) == ("A", 100, 311, "the cable was cut")
+    assert gap.recv_ns == 400
+    assert tracker.missing == ()
+    assert tracker.saw(prints(("A", 330)), 500) == []
+
+
+@pytest.mark.parametrize("length", [2, 200])
+def test_contracts_have_gaps_of_their_own_in_small_batches_and_large(length):
+    tracker = GapTracker()
+    for name in "AB":
+        tracker.confirmed(name, 1)
+    tracker.saw(prints(("A", 10), ("B", 20)), 30)
+    tracker.lost("gone")
+    for name in "AB":
+        tracker.confirmed(name, 40)
+    gaps = tracker.saw(prints(("B", 52), *[("B", 60 + n) for n in range(length)]), 90)
+    assert [(gap.contract, gap.from_ns, gap.to_ns) for gap in gaps] == [("B", 20, 53)]
+    assert tracker.missing == ("A",)
+    assert tracker.newest("B") == 59 + length
+
+
+def test_a_contract_that_stays_quiet_has_its_gap_closed_when_its_subscription_was_confirmed():
+    tracker = GapTracker(settle_ns=5 * SECOND)
+    tracker.confirmed("A", SECOND)
+    tracker.saw(prints(("A", 2 * SECOND)), 2 * SECOND)
+    tracker.lost("gone")
+    assert tracker.on_time(100 * SECOND) == []  # not back yet
+    tracker.confirmed("A", 100 * SECOND)
+    assert tracker.on_time(104 * SECOND) == []
+    [gap] = tracker.on_time(105 * SECOND)
+    assert (gap.from_ns, gap.to_ns) == (2 * SECOND, 100 * SECOND)
+    assert tracker.on_time(106 * SECOND) == []
+
+
+def test_a_contract_never_traded_is_missing_from_when_it_was_first_confirmed():
+    tracker = GapTracker()
+    tracker.confirmed("A", 50)
+    tracker.lost("gone")
+    tracker.confirmed("A", 80)
+    [gap] = tracker.saw(prints(("A", 85)), 90)
+    assert (gap.from_ns, gap.to_ns) == (50, 86)
+
+
+def test_a_second_loss_before_the_first_print_widens_the_one_gap():
+    tracker = GapTracker()
+    tracker.confirmed("A", 1)
+    tracker.saw(prints(("A", 10)), 10)
+    tracker.lost("first")
+    tracker.confirmed("A", 20)
+    tracker.lost("second")
+    assert tracker.on_time(10**18) == []
+    tracker.confirmed("A", 40)
+    [gap] = tracker.saw(prints(("A", 45)), 50)
+    assert (gap.from_ns, gap.to_ns, gap.cause) == (10, 46, "first")
+
+
+def test_a_stamp_from_before_the_loss_still_makes_a_gap_that_is_not_empty():
+    tracker = GapTracker()
+    tracker.confirmed("A", 1)
+    tracker.saw(prints(("A", 100)), 100)
+    tracker.lost("gone")
+    tracker.confirmed("A", 120)
+    [gap] = tracker.saw(prints(("A", 60)), 130)
+    assert (gap.from_ns, gap.to_ns) == (100, 101)
+
+
+def test_contracts_nobody_follows_make_no_gaps():
+    tracker = GapTracker()
+    tracker.confirmed("A", 1)
+    tracker.forget("A")
+    tracker.lost("gone")
+    assert tracker.missing == ()
+    assert tracker.saw(prints(("A", 5), ("Z", 6)), 9) == []
+    tracker.lost("gone", ["Z"])
+    assert tracker.missing == ()
