@@ -311,6 +311,11 @@ class Session:
         return self._running().tree.subscribe(subscriber).cancel
 
     @property
+    def started(self) -> bool:
+        """Whether it has been started."""
+        return self._engine is not None
+
+    @property
     def restarts(self) -> int:
         """Actors restarted so far."""
         return self._running().restarts

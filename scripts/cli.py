@@ -9,15 +9,20 @@ Signals are taken before anything heavy is imported, so that a Ctrl-C in the fir
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tickloom.scripts.signals import Signalled, leave_on_signals, raise_on_signals
 
 if TYPE_CHECKING:
     import typer
 
-SWITCH_S = 0.0005
+NAME: Final = "tickloom"
+COMPLETION: Final = "_TICKLOOM_COMPLETE"
+"""What a shell sets when it wants to complete a command line."""
+
+SWITCH_S: Final = 0.0005
 """A GIL hand-over can cost the whole interval; it belongs to the app, and here we are the app."""
 
 
@@ -28,7 +33,7 @@ def make_app() -> typer.Typer:
     from tickloom.scripts import commands
 
     app = typer.Typer(
-        name="tickloom",
+        name=NAME,
         add_completion=True,
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown",
@@ -51,19 +56,27 @@ def main() -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command in this process and return its exit code. `arguments` are those of the process by default."""
+    import typer
+
     from tickloom.scripts import output
 
     sys.setswitchinterval(SWITCH_S)
+    app = make_app()
+    if COMPLETION in os.environ:
+        app(prog_name=NAME)  # a shell wants words to complete; typer answers and leaves
+    command = typer.main.get_command(app)
     try:
-        done: Any = make_app()(arguments, prog_name="tickloom", standalone_mode=False)
+        # by hand, because typer's own `main` takes interrupts, broken pipes and errors for itself
+        with command.make_context(NAME, sys.argv[1:] if arguments is None else list(arguments)) as context:
+            command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
     except output.ReaderGone:
         return 0
     except Exception as error:  # noqa: BLE001 - the one place where failures end: one line, one code
         # a parser's error is typer's own or click's, depending on the version
-        if hasattr(error, "format_message"):
-            return _usage(error)
-        return output.fail(error)
-    return done if isinstance(done, int) else 0
+        return _usage(error) if hasattr(error, "format_message") else output.fail(error)
+    return 0
 
 
 def _usage(error: Any) -> int:
@@ -71,7 +84,7 @@ def _usage(error: Any) -> int:
 
     words = " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)
-    command = context.command_path if context is not None else "tickloom"
+    command = context.command_path if context is not None else NAME
     output.complain(f"{words[:1].lower()}{words[1:]}; `{command} --help` shows how")
     return output.USAGE
 

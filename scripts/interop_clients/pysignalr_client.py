@@ -28,10 +28,12 @@ def login() -> str:
 async def main() -> int:
     """Receive the ticks wanted, unsubscribe, and print what came."""
     # `headers`, because its access_token_factory sends no token on the first connection.
-    client = SignalRClient(
-        f"{BASE}/hubs/market", headers={"Authorization": f"Bearer {await asyncio.to_thread(login)}"}, max_size=None
-    )
-    client._transport._skip_negotiation = os.environ.get("SKIP_NEGOTIATION") == "1"
+    skip = os.environ.get("SKIP_NEGOTIATION") == "1"
+    headers = {"Authorization": f"Bearer {await asyncio.to_thread(login)}"}
+    # Negotiation is what turns http into ws; there is no public way to do without.
+    url = f"{BASE.replace('http', 'ws', 1) if skip else BASE}/hubs/market"
+    client = SignalRClient(url, headers=headers, max_size=None)
+    client._transport._skip_negotiation = skip
     result = {"trades": [], "quotes": 0, "depth": 0, "nulls": 0, "connections": 0, "refused": ""}
     enough, refused, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
 

@@ -68,6 +68,7 @@ def main() -> int:
         refused.set()
 
     hub.on_open(opened)
+    hub.on_reconnect(opened)
     hub.on_error(error)
     hub.on("GatewayTrade", trade)
     hub.on("GatewayQuote", quote)
