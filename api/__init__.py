@@ -10,27 +10,57 @@ async with tickloom.Session(config) as session:        # `with` works as well, n
 result = tickloom.replay("log/", timeframes=["1s", "1m"])
 ```
 
-Importing it starts nothing and changes nothing of the process.
+Importing it starts nothing and changes nothing of the process. What is named here is imported when it is first used
+(PEP 562): a program, a shell completion or the gateway emulator pays for the parts it touches, and the command line
+takes Ctrl-C before a second of imports.
 """
 
-from tickloom.config.credentials import Credentials
-from tickloom.config.secrets import Secret
-from tickloom.config.settings import Settings
-from tickloom.config.sources import load as load_settings
-from tickloom.errors import (
-    AuthenticationError,
-    FeedLostError,
-    LogDamagedError,
-    TickloomError,
-    UsageError,
-)
-from tickloom.messages.bars import Bar, BarFlag
-from tickloom.messages.market import Instrument
-from tickloom.messages.reports import Health, Latency, Statistics
-from tickloom.replaying import Replay, replay
-from tickloom.session import Session
-from tickloom.streams import BarStream
-from tickloom.summary import Summary
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tickloom.config.credentials import Credentials
+    from tickloom.config.secrets import Secret
+    from tickloom.config.settings import Settings
+    from tickloom.config.sources import load as load_settings
+    from tickloom.errors import (
+        AuthenticationError,
+        FeedLostError,
+        LogDamagedError,
+        TickloomError,
+        UsageError,
+    )
+    from tickloom.messages.bars import Bar, BarFlag
+    from tickloom.messages.market import Instrument
+    from tickloom.messages.reports import Health, Latency, Statistics
+    from tickloom.replaying import Replay, replay
+    from tickloom.session import Session
+    from tickloom.streams import BarStream
+    from tickloom.summary import Summary
+
+_WHERE = {
+    "AuthenticationError": "errors",
+    "Bar": "messages.bars",
+    "BarFlag": "messages.bars",
+    "BarStream": "streams",
+    "Credentials": "config.credentials",
+    "FeedLostError": "errors",
+    "Health": "messages.reports",
+    "Instrument": "messages.market",
+    "Latency": "messages.reports",
+    "LogDamagedError": "errors",
+    "Replay": "replaying",
+    "Secret": "config.secrets",
+    "Session": "session",
+    "Settings": "config.settings",
+    "Statistics": "messages.reports",
+    "Summary": "summary",
+    "TickloomError": "errors",
+    "UsageError": "errors",
+    "load_settings": "config.sources",
+    "replay": "replaying",
+}
+_OTHER_NAMES = {"load_settings": "load"}
 
 __all__ = [
     "AuthenticationError",
@@ -54,3 +84,17 @@ __all__ = [
     "load_settings",
     "replay",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what `name` stands for."""
+    if name not in _WHERE:
+        raise AttributeError(f"module 'tickloom' has no attribute {name!r}")
+    value = getattr(import_module(f"tickloom.{_WHERE[name]}"), _OTHER_NAMES.get(name, name))
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Name what is not imported yet as well."""
+    return sorted({*globals(), *__all__})

@@ -15,7 +15,7 @@ from tickloom.actors.bars.activity import ActivityState
 from tickloom.actors.bars.digest import combine_digests
 from tickloom.actors.bars.fold import TimeframeState
 from tickloom.actors.ledger.fold import LedgerState, lost
-from tickloom.actors.sinks.history import HistoryState, Latest, latest, table
+from tickloom.actors.sinks.history import NONE_KEPT, HistoryState, Latest, Window, latest, table
 from tickloom.actors.sinks.parquet import Flush
 from tickloom.actors.sinks.publisher import Cancel, CloseAll, Subscribe, Subscription
 from tickloom.actors.statistics.fold import StatisticsState, snapshot
@@ -71,22 +71,28 @@ class Engine:
 
     def drain(self) -> None:
         """Let everything queued be handled, actor by actor along the flow. The input must have ended."""
-        tree, wires = self.tree, self.wires
+        wires = self.wires
         timeframes = [timeframe_path(each) for each in wires.timeframes]
         for path in (VALIDATION, FINEST, *timeframes):
-            tree.drain(path, DRAIN_S)
+            self._drain(path)
         if wires.out is not None:
-            tree.ref(PARQUET).put(Flush(), sender="session")
-            tree.drain(PARQUET, DRAIN_S)
-        tree.drain(LEDGER, DRAIN_S)
-        tree.drain(HISTORY, DRAIN_S)
-        tree.ref(PUBLISHER).ask(CloseAll(), DRAIN_S)
-        tree.drain(STATISTICS, DRAIN_S)
+            self.tree.ref(PARQUET).put(Flush(), sender="session")
+            self._drain(PARQUET)
+        self._drain(LEDGER)
+        self._drain(HISTORY)
+        self.tree.settle(PUBLISHER, DRAIN_S)
+        self.tree.ref(PUBLISHER).ask(CloseAll(), DRAIN_S)
+        self._drain(STATISTICS)
         if wires.recorder is not None:
-            tree.drain(RECORDER, DRAIN_S)
+            self._drain(RECORDER)
         paths = (VALIDATION, LEDGER, HISTORY, STATISTICS, *timeframes)
         self._final = {path: self.committed(path) for path in paths}
         self._ended = True
+
+    def _drain(self, path: str) -> None:
+        """Wait until the actor has handled everything, across whatever restarts that takes, and end it."""
+        self.tree.settle(path, DRAIN_S)
+        self.tree.drain(path, DRAIN_S)
 
     def stop(self, timeout: float | None = None) -> StopReport:
         """Stop what still runs, at once."""
@@ -179,6 +185,14 @@ class Engine:
     def latest(self, contract: str) -> Latest:
         """Return the bar of each timeframe that is open (or closed last), and the closes before it."""
         return latest(self.history(), contract, [str(each) for each in self.wires.timeframes])
+
+    def window(self, contract: str, timeframe: str) -> Window:
+        """Return what is kept of one contract and timeframe; empty when there is nothing.
+
+        Raises:
+            UsageError: the timeframe is not built here.
+        """
+        return self.history().windows.get((contract, self._known(timeframe)), Window(NONE_KEPT))
 
     def stream(self, contract: str, timeframe: str, *, partial: bool, capacity: int) -> BarStream:
         """Subscribe to bars.

@@ -31,3 +31,9 @@ class LogDamagedError(TickloomError):
     """A message log that cannot be read as it is."""
 
     exit_code = 5
+
+
+class Cancelled(TickloomError):  # noqa: N818 - what happened, and no fault
+    """The caller called it off while it was being started; nothing of it is left."""
+
+    exit_code = 130

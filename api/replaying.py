@@ -86,6 +86,7 @@ def replay(
     progress: Callable[[float], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
     faults: FaultPlan | None = None,
+    batch_rows: int = 65_536,
 ) -> Replay:
     """Replay a log to bars.
 
@@ -119,7 +120,12 @@ def replay(
             began = time.monotonic()
             feed = _Feed(engine, speed, cancelled, progress, reader)
             feed.context(before)
-            feed.run(_checked(reader, from_ns, to_ns) if verify else reader.items(from_ns=from_ns, to_ns=to_ns))
+            items = (
+                _checked(reader, from_ns, to_ns, batch_rows)
+                if verify
+                else reader.items(from_ns=from_ns, to_ns=to_ns, max_rows=batch_rows)
+            )
+            feed.run(items)
             feed.end()
             engine.drain()
             summary = engine.summary(
@@ -228,10 +234,10 @@ def _settings(started: SessionStarted, given: Settings | None, timeframes: Itera
     )
 
 
-def _checked(reader: LogReader, from_ns: int | None, to_ns: int | None) -> Iterator[Numbered]:
+def _checked(reader: LogReader, from_ns: int | None, to_ns: int | None, rows: int) -> Iterator[Numbered]:
     """Yield a log's items, decoded anew from their raw frames, and refuse a log whose columns say something else."""
     decoder: Decoder | None = None
-    for numbered in reader.items(raw=True, from_ns=from_ns, to_ns=to_ns):
+    for numbered in reader.items(raw=True, from_ns=from_ns, to_ns=to_ns, max_rows=rows):
         item = numbered.item
         if not isinstance(item, Frames) or item.payloads is None or not any(item.payloads):
             yield numbered

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import secrets
 import threading
+import time
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +29,9 @@ from tickloom.actors.connection.rest import RestClient
 from tickloom.actors.connection.shell import Follow, HubActor, NotFollowedError, Unfollow
 from tickloom.actors.health.fold import HealthFold, HealthState, Limits
 from tickloom.actors.health.shell import actor_state
+from tickloom.actors.http.guard import LOOPBACK
+from tickloom.actors.http.shell import HttpActor
+from tickloom.actors.http.views import Views
 from tickloom.actors.recorder.errors import LogError
 from tickloom.actors.recorder.shell import RecorderActor
 from tickloom.actors.recorder.writer import LogOptions, LogWriter
@@ -36,10 +42,11 @@ from tickloom.actors.token.messages import CurrentToken
 from tickloom.actors.token.shell import TokenActor
 from tickloom.config.calendars import Calendar
 from tickloom.config.credentials import Credentials, load_credentials
+from tickloom.config.secrets import Secret
 from tickloom.config.settings import Settings
 from tickloom.config.sources import load
 from tickloom.engine import STREAM_CAPACITY, Engine
-from tickloom.errors import UsageError
+from tickloom.errors import Cancelled, UsageError
 from tickloom.messages.control import SessionStarted, SessionStopped
 from tickloom.messages.market import Instrument
 from tickloom.messages.reports import Health, LinkState, Statistics
@@ -51,6 +58,7 @@ from tickloom.supervision.faults import FaultPlan
 from tickloom.wiring import (
     CLOCK,
     HEALTH,
+    HTTP,
     MARKET,
     MS,
     PARQUET,
@@ -67,6 +75,14 @@ _numbers = itertools.count(1)
 
 FIRST_LINK_S = 45.0
 """Longest `start` waits for the first connection to be up or lost for good."""
+
+ASK_S = 0.1
+"""How often `start` asks whether to give up."""
+
+LAST_WAIT_S = 2.0
+"""Longest a log-in that was called off is waited for; what is left of it then is the resolver's, and ends by itself."""
+
+CALLED_OFF = "the session was called off before it had started"
 
 
 class Pending(Generic[T]):
@@ -93,7 +109,8 @@ class Session:
 
     Args: config: settings, a path of a settings file, or a mapping of `section.key` to value on top of the usual
     sources. credentials: user name and key; by default from the environment, a private file or the keyring. faults:
-    faults to inject, for tests.
+    faults to inject, for tests. dashboard_key: what the dashboard's cookies are made from; with the same key, on the
+    same port, a page that is open goes on with the next session. By default each session has its own.
 
     Raises:
         SettingsError: the settings are wrong.
@@ -105,6 +122,7 @@ class Session:
         *,
         credentials: Credentials | None = None,
         faults: FaultPlan | None = None,
+        dashboard_key: Secret | None = None,
     ) -> None:
         if isinstance(config, Settings):
             self.settings = config
@@ -114,6 +132,8 @@ class Session:
             self.settings = load(config).settings
         self._credentials = credentials
         self._faults = faults
+        self._dashboard_key = dashboard_key or Secret(secrets.token_urlsafe(32))
+        self._dashboard_token = Secret(secrets.token_urlsafe(24))
         self._clock = SystemClock()
         self._engine: Engine | None = None
         self._instruments: dict[str, Instrument] = {}
@@ -124,13 +144,18 @@ class Session:
         self._feed_lost: str | None = None
         self._gaps = 0
         self._stopping = threading.Lock()
+        self._health_listeners: tuple[Callable[[Health], None], ...] = ()
 
     # --- life ----------------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
+    def start(self, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Log in, look the contracts up, start the actors, and return when the feed is up.
 
+        Args:
+            cancelled: asked a few times a second; True gives up, and leaves nothing behind.
+
         Raises:
+            Cancelled: `cancelled` said so.
             UsageError: a contract is unknown, a folder cannot be written, the log is in use.
             CredentialsError, CredentialsRefused: there are no credentials, or the gateway refuses them.
             GatewayUnreachable: the gateway does not answer.
@@ -142,25 +167,34 @@ class Session:
         record = Path(settings.recorder.dir) if settings.recorder.dir else None
         credentials = self._credentials or load_credentials()
         check_folders({"output": out, "log": record})
-        cleared = _run(clear(settings, credentials, settings.session.contracts))
+        cleared = _run(lambda: clear(settings, credentials, settings.session.contracts), cancelled)
         self._instruments = dict(cleared.instruments)
         self._began_ns = self._clock.wall_ns()
-        wires = self._wires(out, record, credentials, cleared)
+        log = None if record is None else self._open_log(record)
+        wires = self._wires(out, log, credentials, cleared)
         engine = Engine(wires, name=f"tickloom-{next(_numbers)}", clock=self._clock, faults=self._faults)
+        wires.views = self._views(engine)
         outlets = [engine.tree.ref(VALIDATION)]
-        if record is not None:
+        if log is not None:
             outlets.append(engine.tree.ref(RECORDER))
-        wires.sequencer = Sequencer(outlets, next_seq=1)
+        # a log that is there is gone on with: the writer passes over numbers it has already
+        wires.sequencer = Sequencer(outlets, next_seq=1 if log is None or log.last_seq is None else log.last_seq + 1)
         wires.sequencer.offer(self._started())
         health = engine.tree.ref(HEALTH)
         engine.tree.subscribe(lambda event: _tell_health(health, event))
         try:
             engine.start()
-        except StartError as error:
+        except BaseException as error:
             engine.stop()
-            raise _plain(error) from None
+            if log is not None:
+                log.abandon()
+            raise (_plain(error) if isinstance(error, StartError) else error) from None
         self._engine = engine
-        self._linked.wait(FIRST_LINK_S)
+        try:
+            self._await_link(cancelled)
+        except BaseException:
+            self.stop()
+            raise
         if self._feed_lost is not None:
             lost = self._feed_lost
             self.stop()
@@ -202,7 +236,17 @@ class Session:
 
     async def __aenter__(self) -> Session:
         self._async = True
-        await asyncio.to_thread(self.start)
+        called_off = threading.Event()
+        starting = asyncio.ensure_future(asyncio.to_thread(self.start, called_off.is_set))
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # the thread goes on by itself: nobody would stop what it starts
+            called_off.set()
+            await asyncio.wait([starting])
+            if starting.exception() is None:
+                await asyncio.to_thread(self.stop)
+            raise
         return self
 
     async def __aexit__(
@@ -235,7 +279,7 @@ class Session:
             async with open_session(self.settings.gateway.ca_file or None) as http:
                 return await find(RestClient(self.settings.gateway.api_url, http), token, self.settings, contract)
 
-        instrument = _run(look_up())
+        instrument = _run(look_up)
         try:
             engine.tree.ref(MARKET).ask(Follow(instrument), FIRST_LINK_S)
         except NotFollowedError as error:
@@ -299,8 +343,7 @@ class Session:
 
     def health(self) -> Health:
         """Return the session's health, with the reasons in words. Waits for nobody."""
-        state: HealthState | None = self._running().committed(HEALTH)
-        return HealthFold(Limits(), lambda contract, ns: True).view(state or HealthState())
+        return _health_of(self._running())
 
     def tree(self) -> ActorView:
         """Return the actor tree as it is: path, state, epoch, mailbox, restarts, breaker, last failure, rate."""
@@ -310,10 +353,26 @@ class Session:
         """Call `subscriber` with every supervision event from now on, in a thread of the tree; returns what ends it."""
         return self._running().tree.subscribe(subscriber).cancel
 
+    def on_health(self, listener: Callable[[Health], None]) -> None:
+        """Call `listener` at every transition of health from now on, in the health actor's thread; it must not block."""
+        self._health_listeners = (*self._health_listeners, listener)
+
+    def _on_health(self, health: Health) -> None:
+        for listener in self._health_listeners:
+            listener(health)
+
     @property
     def started(self) -> bool:
         """Whether it has been started."""
         return self._engine is not None
+
+    @property
+    def dashboard(self) -> str | None:
+        """Address of the dashboard, with the token that lets its holder in; None when it is off (`http.enabled`)."""
+        if not self.settings.http.enabled:
+            return None
+        port = self._running().tree.recall(HTTP).port
+        return f"http://{LOOPBACK}:{port}/?token={self._dashboard_token.reveal()}"
 
     @property
     def restarts(self) -> int:
@@ -343,6 +402,12 @@ class Session:
         if link.state in ("up", "lost"):
             self._linked.set()
 
+    def _await_link(self, cancelled: Callable[[], bool]) -> None:
+        patience = time.monotonic() + FIRST_LINK_S
+        while not self._linked.wait(ASK_S) and time.monotonic() < patience:
+            if cancelled():
+                raise Cancelled(CALLED_OFF)
+
     def _started(self) -> SessionStarted:
         settings = self.settings
         calendars: dict[str, Calendar] = {}
@@ -358,19 +423,19 @@ class Session:
             calendars={name: calendar.to_dict() for name, calendar in calendars.items()},
         )
 
-    def _wires(self, out: Path | None, record: Path | None, credentials: Credentials, cleared: Cleared) -> Wires:
+    def _wires(self, out: Path | None, log: LogWriter | None, credentials: Credentials, cleared: Cleared) -> Wires:
         settings = self.settings
         specs = Specs(settings)
         gateway = settings.gateway
-        wires = Wires(settings=settings, session=f"{self._began_ns // MS}", out=out)
+        wires = Wires(settings=settings, session=f"{self._began_ns // MS}", out=out, on_health=self._on_health)
 
         def sequencer() -> Sequencer:
             assert wires.sequencer is not None
             return wires.sequencer
 
         def recorder(context: ActorContext) -> RecorderActor:
-            assert record is not None
-            return RecorderActor(context, lambda: self._open_log(record), context.ref(HEALTH))
+            assert log is not None
+            return RecorderActor(context, lambda: log, context.ref(HEALTH))
 
         def token(context: ActorContext) -> TokenActor:
             return TokenActor(
@@ -404,7 +469,7 @@ class Session:
                 health=context.ref(HEALTH),
                 listener=self._on_link,
                 open_session=lambda: open_session(gateway.ca_file or None),
-                first_tick=1,
+                first_tick=1 if log is None else max(log.opening.next_tick, 1),
             )
 
         def clock(context: ActorContext) -> ClockActor:
@@ -412,8 +477,15 @@ class Session:
             listeners = tuple(context.ref(path) for path in paths)
             return ClockActor(context, sequencer(), listeners, settings.session.beat_ms / 1000)
 
+        def http(context: ActorContext) -> HttpActor:
+            assert wires.views is not None
+            token, key = self._dashboard_token, self._dashboard_key
+            return HttpActor(context, wires.views, port=settings.http.port, token=token, key=key)
+
+        if settings.http.enabled:
+            wires.http = specs.child("http", http, MailboxSpec(capacity=16))
         boxes = settings.mailboxes
-        if record is not None:
+        if log is not None:
             wires.recorder = specs.child("recorder", recorder, MailboxSpec(capacity=boxes.recorder))
         feed: list[ChildSpec] = [
             specs.child("token", token, MailboxSpec(capacity=16)),
@@ -422,6 +494,21 @@ class Session:
         wires.feed = tuple(feed)
         wires.clock = specs.child("clock", clock, MailboxSpec(capacity=16))
         return wires
+
+    def _views(self, engine: Engine) -> Views:
+        """Return what the dashboard may see: what actors have committed, and nothing it could change."""
+        return Views(
+            session=engine.wires.session,
+            version=metadata.version("tickloom"),
+            started_ns=self._began_ns,
+            timeframes=tuple(str(each) for each in engine.wires.timeframes),
+            instruments=lambda: self._instruments,
+            window=lambda contract, timeframe: engine.history().windows.get((contract, timeframe)),
+            health=lambda: _health_of(engine),
+            statistics=engine.statistics,
+            tree=engine.view,
+            events=engine.tree.events,
+        )
 
     def _open_log(self, directory: Path) -> LogWriter:
         r = self.settings.recorder
@@ -437,27 +524,49 @@ class Session:
         return LogWriter(directory, session=f"{self._began_ns // MS}", options=options)
 
 
+def _health_of(engine: Engine) -> Health:
+    state: HealthState | None = engine.committed(HEALTH)
+    return HealthFold(Limits(), lambda contract, ns: True).view(state or HealthState())
+
+
 def _tell_health(health: Any, event: Event) -> None:
     state = actor_state(event)
     if state is not None:
         health.offer(state)
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end in a loop of its own: also where this thread runs one already."""
+def _run(work: Callable[[], Coroutine[Any, Any, T]], cancelled: Callable[[], bool] = lambda: False) -> T:
+    """Run the coroutine that `work` makes to its end in a loop of its own: also where this thread runs one already.
+
+    It is cancelled, and waited for, when `cancelled` says so or this thread is interrupted.
+    """
     outcome: list[T] = []
     failure: list[BaseException] = []
+    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]] = []
+
+    async def known() -> T:
+        running.append((asyncio.get_running_loop(), asyncio.ensure_future(work())))
+        return await running[0][1]
 
     def target() -> None:
         try:
-            outcome.append(asyncio.run(work))
+            outcome.append(asyncio.run(known()))
         except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
             failure.append(error)
 
     thread = threading.Thread(target=target, name="tickloom-preflight", daemon=True)
     thread.start()
-    while thread.is_alive():
-        thread.join(0.2)  # so that a Ctrl-C of the app gets through
+    try:
+        while thread.is_alive():
+            thread.join(ASK_S)
+            if thread.is_alive() and cancelled():
+                raise Cancelled(CALLED_OFF)
+    except BaseException:
+        for loop, task in running:
+            with suppress(RuntimeError):  # it may have come to its end just now
+                loop.call_soon_threadsafe(task.cancel)
+        thread.join(LAST_WAIT_S)
+        raise
     if failure:
         raise failure[0]
     return outcome[0]

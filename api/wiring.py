@@ -19,6 +19,7 @@ from tickloom.actors.bars.reduce import ReduceFold
 from tickloom.actors.bars.shell import FinestActor, TimeframeActor
 from tickloom.actors.health.fold import HealthFold, Limits
 from tickloom.actors.health.shell import HealthActor
+from tickloom.actors.http.views import Views
 from tickloom.actors.ledger.fold import LedgerFold
 from tickloom.actors.sequencer import Sequencer
 from tickloom.actors.shell import RoutedActor
@@ -36,7 +37,7 @@ from tickloom.config.timeframes import Timeframe
 from tickloom.messages.bars import Bars
 from tickloom.messages.intake import Validated
 from tickloom.messages.market import Instrument, Reject
-from tickloom.messages.reports import FeedState, Report, Withheld
+from tickloom.messages.reports import FeedState, Health, Report, Withheld
 from tickloom.supervision import (
     ActorContext,
     Backoff,
@@ -57,6 +58,7 @@ HISTORY: Final = "/observers/history"
 PUBLISHER: Final = "/observers/publisher"
 PARQUET: Final = "/observers/parquet"
 LEDGER: Final = "/observers/ledger"
+HTTP: Final = "/observers/http"
 TOKEN: Final = "/feed/token"  # noqa: S105 - a path
 MARKET: Final = "/feed/market"
 USER: Final = "/feed/user"
@@ -76,6 +78,9 @@ class Wires:
     recorder: ChildSpec | None = None
     feed: tuple[ChildSpec, ...] = ()
     clock: ChildSpec | None = None
+    http: ChildSpec | None = None
+    views: Views | None = None
+    on_health: Callable[[Health], None] | None = None
 
     @property
     def timeframes(self) -> tuple[Timeframe, ...]:
@@ -171,7 +176,7 @@ class Specs:
 
 
 def tree_spec(wires: Wires) -> SupervisorSpec:
-    """Return the whole tree; recorder, feed and clock are there when the wires have them."""
+    """Return the whole tree; recorder, feed, clock and http are there when the wires have them."""
     settings = wires.settings
     specs = Specs(settings)
     boxes = settings.mailboxes
@@ -192,7 +197,7 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
             token_ns=h.token_s * 1000 * MS,
         )
         of = hours(settings)
-        return HealthActor(context, HealthFold(limits, lambda contract, ns: of(contract).is_open(ns)))
+        return HealthActor(context, HealthFold(limits, lambda contract, ns: of(contract).is_open(ns)), wires.on_health)
 
     def history(context: ActorContext) -> HistoryActor:
         return HistoryActor(context, HistoryFold(settings.history.rows, settings.history.megabytes * 1_048_576))
@@ -253,6 +258,8 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
     ]
     if wires.out is not None:
         observers.append(specs.child("parquet", parquet, waiting))
+    if wires.http is not None:
+        observers.append(wires.http)
     bars = [specs.child(str(t), timeframe(t), plain if t.is_activity else merging) for t in wires.timeframes]
     pipeline = [
         specs.group("bars", bars),

@@ -11,12 +11,9 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from tickloom.scripts.signals import Signalled, leave_on_signals, raise_on_signals
-
-if TYPE_CHECKING:
-    import typer
+from tickloom.scripts.signals import INTERRUPTED, Signalled, leave_on_signals, raise_on_signals, tell
 
 NAME: Final = "tickloom"
 COMPLETION: Final = "_TICKLOOM_COMPLETE"
@@ -26,30 +23,15 @@ SWITCH_S: Final = 0.0005
 """A GIL hand-over can cost the whole interval; it belongs to the app, and here we are the app."""
 
 
-def make_app() -> typer.Typer:
-    """Return the app with all its commands."""
-    import typer
-
-    from tickloom.scripts import commands
-
-    app = typer.Typer(
-        name=NAME,
-        add_completion=True,
-        pretty_exceptions_enable=False,
-        rich_markup_mode="markdown",
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    commands.register(app)
-    return app
-
-
 def main() -> None:
     """Run the command line and leave the process with the documented exit code."""
     raise_on_signals()
     try:
         code = run()
     except KeyboardInterrupt as interrupt:
-        code = _interrupted(interrupt)
+        # with nothing but what is imported already: the interrupt may have come in the middle of an import
+        tell("interrupted; nothing was left half-done")
+        code = interrupt.code if isinstance(interrupt, Signalled) else INTERRUPTED
     leave_on_signals()
     sys.exit(code)
 
@@ -59,9 +41,10 @@ def run(arguments: list[str] | None = None) -> int:
     import typer
 
     from tickloom.scripts import output
+    from tickloom.scripts.commands import make_app
 
     sys.setswitchinterval(SWITCH_S)
-    app = make_app()
+    app = make_app(NAME)
     if COMPLETION in os.environ:
         app(prog_name=NAME)  # a shell wants words to complete; typer answers and leaves
     command = typer.main.get_command(app)
@@ -71,7 +54,8 @@ def run(arguments: list[str] | None = None) -> int:
             command.invoke(context)
     except typer.Exit as end:
         return end.exit_code
-    except output.ReaderGone:
+    except (output.ReaderGone, BrokenPipeError):  # the latter is typer's, in the middle of a help text
+        output.silence()
         return 0
     except Exception as error:  # noqa: BLE001 - the one place where failures end: one line, one code
         # a parser's error is typer's own or click's, depending on the version
@@ -85,15 +69,9 @@ def _usage(error: Any) -> int:
     words = " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else NAME
-    output.complain(f"{words[:1].lower()}{words[1:]}; `{command} --help` shows how")
+    if words:  # without any, its help was printed already
+        output.complain(f"{words[:1].lower()}{words[1:]}; `{command} --help` shows how")
     return output.USAGE
-
-
-def _interrupted(interrupt: KeyboardInterrupt) -> int:
-    from tickloom.scripts import output
-
-    output.complain("interrupted; nothing was left half-done")
-    return interrupt.code if isinstance(interrupt, Signalled) else 130
 
 
 if __name__ == "__main__":

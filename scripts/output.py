@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import textwrap
+from contextlib import suppress
 from typing import Any, TextIO
 
 import msgspec
@@ -31,7 +32,7 @@ _MENDABLE = (SettingsError, TimeframeError, CalendarError, InsecureAddress, LogW
 """What a person can put right by asking for something else. A `ValueError` as such is a defect, and says so."""
 
 
-class ReaderGone(Exception):
+class ReaderGone(Exception):  # noqa: N818 - what happened, and no fault of ours
     """Nobody reads what we print any more."""
 
 
@@ -72,10 +73,8 @@ def fail(error: BaseException) -> int:
 
 def complain(words: str) -> None:
     """Print one line that says what was wrong, if there is anybody to read it."""
-    try:
+    with suppress(ReaderGone):  # the exit code says it as well
         say(f"tickloom: {words}")
-    except ReaderGone:
-        pass  # the exit code says it as well
 
 
 def say(text: str) -> None:
@@ -98,6 +97,14 @@ def result(value: Any, *, as_json: bool, text: str | None = None) -> None:
     elif text is None:
         text = fields(msgspec.to_builtins(value, enc_hook=str))
     _print(sys.stdout, text)
+
+
+def silence() -> None:
+    """Let what is still in Python's buffers go nowhere: it would be tried again, and complained about, at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            os.dup2(nowhere, stream.fileno())
 
 
 def fields(values: dict[str, Any]) -> str:
@@ -145,6 +152,4 @@ def _print(stream: TextIO | None, text: str) -> None:
         stream.write(f"{text}\n")
         stream.flush()
     except BrokenPipeError:
-        # what is still in Python's buffer must not be tried again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         raise ReaderGone from None

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.live import Live
 
 from tickloom import Session, Summary
-from tickloom.errors import FeedLostError
+from tickloom.actors.bars.digest import combine_digests
+from tickloom.errors import Cancelled, FeedLostError
 from tickloom.scripts import output
-from tickloom.scripts.signals import interruptible
 from tickloom.scripts.view import screen
 
 Seconds = Annotated[float, typer.Option("--seconds", min=0, help="End after this long; 0: only at Ctrl-C.")]
@@ -24,24 +24,36 @@ Json = Annotated[bool, typer.Option("--json", help="Print the summary as one JSO
 Dashboard = Annotated[str, typer.Option("--dashboard", help="Port of the dashboard on 127.0.0.1, or off.")]
 
 REDRAW_S = 0.25
+LINE_S = 5.0
+"""Seconds between progress lines where there is no terminal."""
 
 
-def run_session(session: Session, title: str, seconds: float, *, as_json: bool) -> Summary:
-    """Run a session for `seconds` (0: until Ctrl-C), show it, and print its summary.
+def run_session(session: Session, title: str, seconds: float, asked: threading.Event, *, as_json: bool) -> None:
+    """Run a session for `seconds` (0: until `asked`), show it, and print its summary.
 
     Raises:
         FeedLostError: the feed was lost for good. What was recorded is closed and the summary printed all the same.
+        ReaderGone: nobody reads our progress any more; what was recorded is closed.
     """
-    with interruptible() as asked:
-        session.start()
-        try:
-            lost = _watch(session, title, seconds, asked)
-        finally:
-            summary = session.stop()
+    try:
+        session.start(asked.is_set)
+    except Cancelled:
+        output.result(session.summary or NOTHING, as_json=as_json)
+        return
+    try:
+        lost = _watch(session, title, seconds, asked)
+    finally:
+        summary = session.stop()
     output.result(summary, as_json=as_json)
     if lost is not None:
         raise FeedLostError(lost)
-    return summary
+
+
+NOTHING = Summary(
+    ticks=0, rejected=0, lost=0, bars=0, restarts=0, gaps=0, seconds=0.0, ticks_per_second=0.0, p50_ms=None,
+    p99_ms=None, log=None, out=None, digest=combine_digests({}),
+)  # fmt: skip
+"""The account of a session that was called off before it began: it has no log and no files."""
 
 
 def _watch(session: Session, title: str, seconds: float, asked: threading.Event) -> str | None:
@@ -100,17 +112,17 @@ class Picture(Redraw):
 
 
 class Lines(Redraw):
-    """A plain line every five seconds, where there is no terminal."""
+    """A plain line every few seconds, where there is no terminal."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._next = time.monotonic() + 5
+        self._next = time.monotonic() + LINE_S
 
     def __call__(self) -> None:
         """Print if it is time."""
         if time.monotonic() < self._next:
             return
-        self._next += 5
+        self._next += LINE_S
         statistics, health = self._session.statistics(), self._session.health()
         why = f": {health.reasons[0]}" if health.reasons else ""
         output.say(f"{statistics.ticks:,} ticks  {statistics.ticks_per_second:,.0f}/s  {health.status}{why}")

@@ -17,9 +17,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeAlias
 
 INTERRUPTED: Final = 128 + signal.SIGINT
 """Exit code of a command that Ctrl-C broke off."""
@@ -31,7 +31,7 @@ SIGNALS: Final = tuple(
     number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None
 )
 
-_Handler = Callable[[int, FrameType | None], None]
+_Handler: TypeAlias = Callable[[int, FrameType | None], None]
 
 
 class Signalled(KeyboardInterrupt):
@@ -77,9 +77,9 @@ def interruptible() -> Iterator[threading.Event]:
         if not asked.is_set():
             first = time.monotonic()
             asked.set()
-            _tell("stopping: what was received is worked off; once more to leave at once")
+            tell("stopping: what was received is worked off; once more to leave at once")
         elif time.monotonic() - first > SAME_PRESS_S:
-            _tell("left at once: the log ends where it was last written")
+            tell("left at once: the log ends where it was last written")
             _leave(number, frame)
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
@@ -91,10 +91,8 @@ def interruptible() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _tell(text: str) -> None:
-    """Say something from within a handler, where Python's own streams may be in the middle of a line."""
+def tell(text: str) -> None:
+    """Say something on stderr from within a handler, where Python's own streams may be in the middle of a line."""
     cursor = "\x1b[?25h" if sys.stderr is not None and sys.stderr.isatty() else ""
-    try:
+    with suppress(OSError):  # nobody is listening any more, which changes nothing
         os.write(2, f"{cursor}tickloom: {text}\n".encode())
-    except OSError:
-        pass  # nobody is listening any more, which changes nothing

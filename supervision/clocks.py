@@ -20,7 +20,7 @@ def to_ns(seconds: float) -> int:
 
 
 class Waiter:
-    """One thread waits, any thread wakes it; the first of wake and expiry wins, and later ones are told so.
+    """One thread waits, once; any thread wakes it; the first of wake and expiry wins, and later ones are told so.
 
     Two raw locks and no condition variable: an uncontended wake costs two lock operations.
     """
@@ -68,6 +68,36 @@ class Waiter:
         """Make an ended and waited-for waiter ready for its next wait. Only its owner may call this."""
         self.expired = False
         self._once.release()
+
+
+class Latch:
+    """Set once, waited for by any number of threads, before or after."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiters: list[Waiter] = []
+        self.is_set = False
+
+    def set(self) -> None:
+        """Let everybody go on who waits, or will."""
+        with self._lock:
+            self.is_set = True
+            waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.wake()
+
+    def wait(self, clock: Clock, timeout: float | None) -> bool:
+        """Wait by `clock` until it is set; False when `timeout` seconds ran out first."""
+        with self._lock:
+            if self.is_set:
+                return True
+            waiter = Waiter()
+            self._waiters.append(waiter)
+        clock.wait(waiter, timeout)
+        with self._lock:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+            return self.is_set
 
 
 class Clock(Protocol):

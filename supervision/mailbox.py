@@ -361,6 +361,13 @@ class Mailbox:
 
     # --- anybody ---
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is queued, waits for room, or is in the hands of the owner on the data lane."""
+        with self.lock:
+            lane = self._lane
+            return not lane.data and not lane.waiting and lane.inflight is None
+
     def room(self) -> int:
         """Return how many messages a producer could put now without waiting, merging or dropping; 0 when others wait.
 

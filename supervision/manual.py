@@ -18,7 +18,7 @@ class ManualClock:
     """Monotonic and wall time that only `advance` moves. Thread-safe."""
 
     def __init__(self, start_ns: int = EPOCH_NS) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._wall_offset_ns = start_ns
         self._now_ns = 0
         self._number = 0
@@ -40,6 +40,7 @@ class ManualClock:
                 self._number += 1
                 entry = (self._now_ns + to_ns(max(timeout, 0.0)), self._number, waiter)
                 heapq.heappush(self._sleepers, entry)
+                self._lock.notify_all()
             if timeout <= 0:
                 self.advance(0)
         waiter.block(None)
@@ -49,6 +50,18 @@ class ManualClock:
                     self._sleepers.remove(entry)
                     heapq.heapify(self._sleepers)
         return not waiter.expired
+
+    def wait_for_sleepers(self, count: int, timeout: float = 10.0) -> None:
+        """Wait, in real time, until at least `count` threads wait for a moment of this clock.
+
+        Before that, advancing it might come too early for them.
+
+        Raises:
+            AssertionError: they do not within `timeout` seconds.
+        """
+        with self._lock:
+            if not self._lock.wait_for(lambda: len(self._sleepers) >= count, timeout):
+                raise AssertionError(f"{len(self._sleepers)} of {count} threads wait for this clock")
 
     def advance(self, seconds: float) -> None:
         """Move time on, and end the waits whose time that was. Returns without waiting for what they do then."""

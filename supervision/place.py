@@ -91,7 +91,8 @@ class Place:
             self.closed = False
             self.mailbox.reopen()
         self.epoch = epoch
-        self.wants_success = False
+        # asked for from the first message on: the supervising thread's word might come after the probe was handled
+        self.wants_success = self.spec.breaker is not None and self.failures > 0
         self.life = life = Life(self.path, epoch, self.mailbox)
         self.mailbox.fence(epoch, life)
         return life
@@ -128,6 +129,12 @@ class Place:
             self.memory = memory
             self.mailbox.settle_locked()
         return memory
+
+    @property
+    def emitted_all(self) -> bool:
+        """Whether no committed output waits to be let go."""
+        memory = self.memory
+        return memory.emitted >= len(memory.outputs)
 
     def keep(self, epoch: int, state: Any) -> None:
         """Replace the state alone; the batch in hand stays in hand.

@@ -17,7 +17,7 @@ from typing import Any
 
 from tickloom.supervision import events
 from tickloom.supervision.bus import EventBus, Subscriber, Subscription
-from tickloom.supervision.clocks import Clock, SystemClock, to_ns
+from tickloom.supervision.clocks import Clock, Latch, SystemClock, to_ns
 from tickloom.supervision.deadletters import DeadLetters
 from tickloom.supervision.errors import AskTimeout, NoSuchPlace, StartError, SupervisionError, TreeStopped
 from tickloom.supervision.executor import Executor, ThreadExecutor
@@ -74,7 +74,7 @@ class Tree:
         self._warden.on_up = self._came_up
         self._warden.on_end = self._ended
         self._started = Reply()
-        self._over = Reply()
+        self._over = Latch()
         self._exit: Exit | None = None
         self._begun = False
         self._waiting: list[Reply] = []
@@ -100,7 +100,8 @@ class Tree:
         self._executor.spawn_warden(f"{self.name}/supervisor", self._warden)
         self._warden.post(self._warden.begin)
         if not self.clock.wait(self._started.waiter, timeout):
-            slow = [view.path for view in self.snapshot().walk() if view.state == Phase.STARTING.value]
+            views = [view for view in self.snapshot().walk() if not view.children]
+            slow = [view.path for view in views if view.state == Phase.STARTING.value]
             self.stop("now")
             raise StartError(f"{self.name}: not up after {timeout:g} s; still starting: {', '.join(slow) or 'nothing'}")
         try:
@@ -123,11 +124,10 @@ class Tree:
         if not self._begun:
             with self._lock:
                 self._begun = True
-            if not self._over.settled:
-                self._warden.halt(mode, 0)
+            self._warden.halt(mode, 0)
             return self._report()
         self.request_stop(mode, timeout)
-        self.clock.wait(self._over.waiter, timeout + SPARE)
+        self._over.wait(self.clock, timeout + SPARE)
         return self._finish(SPARE)
 
     def request_stop(self, mode: str = "drain", timeout: float | None = None) -> None:
@@ -141,10 +141,7 @@ class Tree:
     def wait(self, timeout: float | None = None) -> Exit | None:
         """Wait until the tree has ended and return the cause; None when `timeout` seconds ran out first."""
         self._no_actor("wait")
-        if not self._over.settled:
-            waiter = Reply()
-            self._on_over(waiter)
-            self.clock.wait(waiter.waiter, timeout)
+        self._over.wait(self.clock, timeout)
         return self._exit
 
     @property
@@ -224,6 +221,24 @@ class Tree:
         seconds = timeout if timeout is not None else child.spec.stop_seconds if child is not None else 0.0
         deadline = self.clock.monotonic_ns() + to_ns(seconds)
         self._command(node, lambda token: Terminate(child_id, mode, deadline, token), seconds + SPARE)
+
+    def settle(self, path: str, timeout: float, *, every: float = 0.001) -> bool:
+        """Wait until the actor at `path` has handled all data put so far and let its outputs go; False: `timeout` came first.
+
+        The actor goes on. Crashes, backoff and an open breaker are waited for: what it left is handled by the incarnation
+        that comes after. Looks every `every` seconds of the tree's clock.
+
+        Raises:
+            NoSuchPlace: there is no actor at `path`.
+        """
+        self._no_actor("settle")
+        place = self._services.find(path)
+        deadline = self.clock.monotonic_ns() + to_ns(timeout)
+        while not (place.mailbox.idle and place.emitted_all):
+            if self.clock.monotonic_ns() >= deadline:
+                return False
+            self.clock.wait(Reply().waiter, every)
+        return True
 
     def drain(self, path: str, timeout: float | None = None) -> None:
         """Stop the child at `path` after it has handled everything queued: `terminate_child` with mode `drain`."""
@@ -307,7 +322,7 @@ class Tree:
         else:
             self._started.fail(StartError(f"{self.name} was stopped before it was up"))
         self._warden.end()
-        self._over.set(None)
+        self._over.set()
         with self._lock:
             waiting, self._waiting = self._waiting, []
         for reply in waiting:
@@ -339,7 +354,7 @@ class Tree:
         with self._lock:
             self._waiting = [other for other in self._waiting if not other.settled]
             self._waiting.append(reply)
-            over = self._over.settled
+            over = self._over.is_set
         if over:
             reply.fail(TreeStopped(f"{self.name}: the tree has stopped"))
 

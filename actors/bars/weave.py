@@ -298,7 +298,7 @@ class Weaver:
         for start, end, row in self._late:
             live = closed.get(start)
             if live is not None:
-                closed[start] = Live(merge(live.delta, row), end, live.revision + 1)
+                closed[start] = Live(merge(live.delta, row), end, live.revision + row.trades)
             elif start in self.open:  # a timeframe added while running, younger than the watermark
                 self._merge(start, end, row)
                 continue

@@ -208,7 +208,7 @@ def _wait(policy: Policy, link: Link, now: float, rand: float, retry_after: floa
 
 def _connect(policy: Policy, link: Link, now: float) -> tuple[Link, Decision]:
     """Connect now, or wait until another attempt fits into the window."""
-    recent = tuple(at for at in link.attempts if now - at < policy.window)
+    recent = tuple(at for at in link.attempts if at + policy.window > now)
     if len(recent) >= policy.attempts_per_window:
         wait = recent[-policy.attempts_per_window] + policy.window - now
         return msgspec.structs.replace(link, phase=Phase.WAITING, attempts=recent), Wait(wait)

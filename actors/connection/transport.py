@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 import aiohttp
 
 from tickloom.actors.connection.dial import Dialer, HubSettings, Socket, hang_up
 from tickloom.actors.connection.errors import (
+    TRANSPORT_ERRORS,
     ConnectionLost,
     GatewayError,
     GatewayUnreachable,
@@ -89,6 +90,7 @@ class HubConnection:
         self._socket: Socket | None = None
         self._reader: asyncio.Task[None] | None = None
         self._closing = False
+        self._over = False
         self._cause: GatewayError | None = None
         self._defect: Exception | None = None
         self._waiting: dict[str, _Waiting] = {}
@@ -113,7 +115,7 @@ class HubConnection:
     @property
     def is_open(self) -> bool:
         """Whether the session is up and not being closed."""
-        return self._engine.state is State.OPEN and not self._closing
+        return self._engine.state is State.OPEN and not self._closing and not self._over
 
     def reading(self, on: bool) -> None:
         """Stop reading the socket, or go on: for a receiver that has no room. TCP then slows the gateway down.
@@ -182,6 +184,7 @@ class HubConnection:
                     break
                 socket = await self._resume()
         finally:
+            self._over = True
             self._flush()
             await hang_up(self._socket, self.settings.close_timeout)
             lost = self._cause or ConnectionLost(f"the connection to {self.where} was closed")
@@ -203,7 +206,7 @@ class HubConnection:
             results = await asyncio.gather(*tasks, return_exceptions=True)
         for result in results:
             if isinstance(result, GatewayError):
-                self._blame(ConnectionLost(f"the connection to {self.where} was lost: {result}"))
+                self._blame(result)
             elif isinstance(result, Exception):
                 raise result
         if self._defect is not None:
@@ -230,7 +233,7 @@ class HubConnection:
                 self._heartbeat.on_pong(bytes(message.data), self._heard)
             elif kind is aiohttp.WSMsgType.PING:
                 self._heard = self._now()
-                await translated(socket.pong(message.data), self.where)
+                await self._sent(socket.pong(message.data))
             else:
                 self._blame(ConnectionLost(f"the connection to {self.where} was lost: {self._why(socket, message)}"))
                 return
@@ -310,7 +313,10 @@ class HubConnection:
 
     async def _keep_time(self, socket: Socket) -> None:
         """Send pings and acknowledgements when due; end when the peer has been silent for too long."""
-        longest = self.settings.limits.acknowledge if self._engine.stateful else 3600.0
+        # what is due may come sooner while we sleep: a pong, a message to acknowledge; so never sleep for longer than this
+        longest = self.settings.ping_interval or 3600.0
+        if self._engine.stateful:
+            longest = min(longest, self.settings.limits.acknowledge)
         while True:
             due = min(self._engine.next_deadline(), self._heartbeat.next_deadline())
             await asyncio.sleep(min(max(due - self._now(), 0.001), longest))
@@ -330,12 +336,21 @@ class HubConnection:
                     return
             ping = self._heartbeat.on_time(now, self._heard)
             if ping is not None:
-                await translated(socket.ping(ping), self.where)
+                await self._sent(socket.ping(ping))
             if data:
                 await self._send(socket, data)
 
     async def _send(self, socket: Socket, data: bytes) -> None:
-        await translated(socket.send_str(data.decode()), self.where)
+        await self._sent(socket.send_str(data.decode()))
+
+    async def _sent(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except TRANSPORT_ERRORS:
+            lost = ConnectionLost(f"the connection to {self.where} was lost: nothing can be sent on it any more")
+        else:
+            return
+        raise lost
 
     def _now(self) -> float:
         return self._mono_ns() * _SECONDS

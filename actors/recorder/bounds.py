@@ -73,3 +73,7 @@ class Bounds(msgspec.Struct, frozen=True):
         if self.to_seq is not None and note.seq[1] >= self.to_seq:
             past |= seq_column(batch, note)[low:] >= self.to_seq
         return low + int(past.argmax()) if past.any() else int(batch.num_rows)
+
+    def ends_with(self, note: BatchNote) -> bool:
+        """Whether nothing after a batch can be in the range, going by numbers, which rise."""
+        return self.to_seq is not None and note.seq[1] + 1 >= self.to_seq

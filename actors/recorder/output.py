@@ -35,14 +35,14 @@ class SegmentFile:
 
     def __init__(self, files: Files, path: Path, header: SegmentHeader) -> None:
         self.path = path
-        self.header = header
         self.batches = 0
         self._files = files
         self._rows = array("q")
         self._named = False
         self._dirty = True
         data = wire.encode_header(header)
-        self._first = self._end = len(data)
+        self.header, self._first = wire.read_header(memoryview(data))
+        self._end = len(data)
         self._fd = files.create(path)
         try:
             self._write(data)

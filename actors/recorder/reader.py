@@ -269,10 +269,10 @@ class LogReader:
                 for piece in self._read(found, range(start, stop), plan):
                     low = 0 if begun else bounds.first_row(piece.batch, piece.note)
                     high = bounds.end_row(piece.batch, piece.note, low)
+                    begun = begun or low < piece.high
                     if low < high:
-                        begun = True
                         yield Piece(piece.batch, piece.note, low, high)
-                    if begun and high < piece.high:
+                    if begun and (high < piece.high or bounds.ends_with(piece.note)):
                         return
                 if damage is not None and (begun or not self._lies_before(bounds, i, stop)):
                     raise _damaged(found, damage)

@@ -98,7 +98,8 @@ def recover(path: Path | str) -> Recovery:
                 continue
             original = _aside(place)
             index.drop(place)
-            if not len(found.table):
+            at_end = place == paths[-1] and state.known
+            if not len(found.table) and not at_end:  # what is missing is said where the next segment begins
                 place.rename(original)
                 aside.append(original)
                 continue
@@ -221,9 +222,8 @@ def _rewrite(reader: LogReader, found: Scan, state: _Before) -> Rewritten:
             contracts.update(batch.column("contract").dictionary.to_pylist())
     header = found.header
     if header is None:
-        header = SegmentHeader(
-            "", "recovered", found.number, None, int(found.column("least_ns")[0]), "tickloom", state.context.records()
-        )
+        created = int(found.column("least_ns")[0]) if len(found.table) else state.newest_ns
+        header = SegmentHeader("", "recovered", found.number, None, created, "tickloom", state.context.records())
     header = msgspec.structs.replace(header, after_seq=state.last_seq if state.known else header.after_seq)
     missing = {damage.before: damage.what for damage in found.damages}
     if state.known and found.header is not None and found.header.after_seq != state.last_seq:

@@ -17,6 +17,9 @@ from tickloom.actors.sinks.window import History
 from tickloom.messages.bars import Bar, BarColumns, Bars
 from tickloom.messages.market import Instrument
 
+NONE_KEPT: Final = History(1, 1 << 20)
+"""The history of a contract and timeframe of which nothing is known."""
+
 LEAST_BYTES: Final = 1 << 20
 """Memory a window gets however many there are."""
 
@@ -29,6 +32,21 @@ class Window(msgspec.Struct, frozen=True):
 
     history: History
     open: dict[int, Bar] = {}
+
+    @property
+    def blocks(self) -> tuple[BarColumns, ...]:
+        """Final bars in blocks, oldest first."""
+        return self.history.blocks
+
+    @property
+    def tail(self) -> tuple[Bar, ...]:
+        """Final bars after the blocks."""
+        return self.history.recent
+
+    @property
+    def pending(self) -> dict[int, Bar]:
+        """Closed bars that may still be revised, by open time."""
+        return self.history.closed
 
 
 class HistoryState(msgspec.Struct, frozen=True):

@@ -12,17 +12,23 @@ import typer
 from tickloom import Session
 from tickloom.config.credentials import Credentials
 from tickloom.config.secrets import Secret
+from tickloom.config.settings import Settings
 from tickloom.config.sources import load
+from tickloom.errors import Cancelled
+from tickloom.preflight import check_folders
 from tickloom.scripts.emulator import Emulator
-from tickloom.scripts.output import say
-from tickloom.scripts.running import Dashboard, Json, Seconds, run_session
+from tickloom.scripts.output import result, say
+from tickloom.scripts.running import NOTHING, Dashboard, Json, Seconds, run_session
+from tickloom.scripts.signals import interruptible
 
 CONTRACTS = ("CON.F.US.MNQ.Z25", "CON.F.US.EP.Z25", "CON.F.US.GCE.Z25", "CON.F.US.CLE.F26")
 
 
 def demo(
     seconds: Seconds = 30.0,
-    rate: Annotated[float, typer.Option(help="Ticks a second the emulator makes, all contracts together.")] = 400.0,
+    rate: Annotated[
+        float, typer.Option(min=1, help="Ticks a second the emulator makes, all contracts together.")
+    ] = 400.0,
     folder: Annotated[
         Path | None, typer.Option("--dir", help="Where log and bars go; by default a new folder in tickloom-demo/.")
     ] = None,
@@ -31,24 +37,40 @@ def demo(
 ) -> None:
     """Watch bars being woven from a live feed. No account needed.
 
-    Starts a gateway emulator in a process of its own, connects to it as to the real one, and builds eight timeframes.
+    Starts a gateway emulator in a process of its own, connects to it as to the real one, builds eight timeframes, and
+    keeps log and bars. Ctrl-C ends it in order.
+
+    Examples:
+
+    ```sh
+    tickloom demo
+    tickloom demo --seconds 10 --json
+    tickloom demo --rate 10000 --dir try
+    ```
     """
     place = folder or Path("tickloom-demo") / time.strftime("%Y%m%d-%H%M%S")
+    check_folders({"demo": place})
     key = secrets.token_urlsafe(24)
-    with Emulator(CONTRACTS, rate=rate, user="demo", key=key) as gateway:
-        say(f"gateway emulator at {gateway.api_url} (process {gateway.pid}); log and bars go to {place}/")
-        overrides = {
-            "gateway.api_url": gateway.api_url,
-            "gateway.market_hub_url": gateway.market_hub_url,
-            "gateway.user_hub_url": gateway.user_hub_url,
-            "session.contracts": CONTRACTS,
-            "recorder.dir": str(place / "log"),
-            "sinks.out": str(place / "out"),
-        }
-        loaded = load(overrides=overrides)
-        credentials = Credentials("demo", Secret(key), "made for this demo")
-        session = Session(loaded.settings, credentials=credentials)
-        run_session(session, "tickloom demo", seconds, as_json=as_json)
+    with interruptible() as asked:
+        try:
+            with Emulator(CONTRACTS, rate=rate, user="demo", key=key, cancelled=asked.is_set) as gateway:
+                say(f"gateway emulator at {gateway.api_url} (process {gateway.pid}); log and bars go to {place}/")
+                session = Session(_settings(gateway, place), credentials=Credentials("demo", Secret(key), "this demo"))
+                run_session(session, "tickloom demo", seconds, asked, as_json=as_json)
+        except Cancelled:
+            result(NOTHING, as_json=as_json)
+
+
+def _settings(gateway: Emulator, place: Path) -> Settings:
+    overrides = {
+        "gateway.api_url": gateway.api_url,
+        "gateway.market_hub_url": gateway.market_hub_url,
+        "gateway.user_hub_url": gateway.user_hub_url,
+        "session.contracts": CONTRACTS,
+        "recorder.dir": str(place / "log"),
+        "sinks.out": str(place / "out"),
+    }
+    return load(overrides=overrides).settings
 
 
 def register(app: typer.Typer) -> None:

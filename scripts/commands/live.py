@@ -9,7 +9,9 @@ import typer
 
 from tickloom import Session
 from tickloom.config.sources import load
+from tickloom.errors import UsageError
 from tickloom.scripts.running import Dashboard, Json, Seconds, run_session
+from tickloom.scripts.signals import interruptible
 
 
 def live(
@@ -24,9 +26,16 @@ def live(
 ) -> None:
     """Follow contracts on a ProjectX gateway: bars, log and files.
 
-    Credentials come from PROJECT_X_USERNAME and PROJECT_X_API_KEY, a private file or the keyring. Example:
+    Credentials come from PROJECT_X_USERNAME and PROJECT_X_API_KEY, a private file or the keyring; `tickloom doctor`
+    says whether they do. Ctrl-C ends in order.
 
-        tickloom live CON.F.US.MNQ.Z25 --timeframes 1s,1m --record log/ --out out/
+    Examples:
+
+    ```sh
+    tickloom live CON.F.US.MNQ.Z25
+    tickloom live CON.F.US.MNQ.Z25 CON.F.US.EP.Z25 --timeframes 1s,1m,1h
+    tickloom live CON.F.US.MNQ.Z25 --record log --out out --seconds 3600 --json
+    ```
     """
     overrides: dict[str, object] = {
         "session.contracts": tuple(contracts) if contracts else None,
@@ -34,8 +43,11 @@ def live(
         "recorder.dir": str(record) if record else None,
         "sinks.out": str(out) if out else None,
     }
-    session = Session(load(config, overrides=overrides).settings)
-    run_session(session, "tickloom live", seconds, as_json=as_json)
+    settings = load(config, overrides=overrides).settings
+    if not settings.session.contracts:
+        raise UsageError("no contract to follow: name one, like `tickloom live CON.F.US.MNQ.Z25`")
+    with interruptible() as asked:
+        run_session(Session(settings), "tickloom live", seconds, asked, as_json=as_json)
 
 
 def register(app: typer.Typer) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import tickloom
-from tickloom.errors import UsageError
-from tickloom.messages.market import NS
 from tickloom.scripts import output
+from tickloom.scripts.arguments import moment
+from tickloom.scripts.arguments import speed as speed_of
 from tickloom.scripts.running import Json
 from tickloom.scripts.signals import interruptible
 
@@ -30,7 +29,16 @@ def replay(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Replay a message log through the same actors that ran live: the same bars, the same digest."""
+    """Replay a message log through the same actors that ran live: the same bars, the same digest.
+
+    Examples:
+
+    ```sh
+    tickloom replay log
+    tickloom replay log --speed 60 --timeframes 1s,1m
+    tickloom replay log --out out --verify --json
+    ```
+    """
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -43,41 +51,15 @@ def replay(
         result = tickloom.replay(
             log,
             timeframes=timeframes.split(",") if timeframes else None,
-            speed=_speed(speed),
-            from_ns=_time(since, "--from"),
-            to_ns=_time(until, "--to"),
+            speed=speed_of(speed, "--speed"),
+            from_ns=moment(since, "--from"),
+            to_ns=moment(until, "--to"),
             out=out,
             verify=verify,
             progress=lambda share: bar.update(task, completed=share),
             cancelled=asked.is_set,
         )
     output.result(result.summary, as_json=as_json)
-
-
-def _speed(text: str) -> float:
-    if text == "max":
-        return float("inf")
-    try:
-        speed = float(text)
-    except ValueError:
-        speed = 0.0
-    if not speed > 0:
-        raise UsageError(f"--speed {text}: write max, or a number above 0 like 1 or 60")
-    return speed
-
-
-def _time(text: str | None, option: str) -> int | None:
-    if text is None:
-        return None
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(
-            f"{option} {text}: write a time like 2025-11-22T14:30:00 or 2025-11-22T14:30:00-06:00"
-        ) from None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return round(when.timestamp() * 1_000_000) * (NS // 1_000_000)
 
 
 def register(app: typer.Typer) -> None:

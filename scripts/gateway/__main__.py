@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tickloom.actors.recorder.errors import LogError
+from tickloom.actors.recorder.reader import LogReader
 from tickloom.scripts.gateway.contracts import DEFAULT_CONTRACTS
+from tickloom.scripts.gateway.logs import market_from_log
 from tickloom.scripts.gateway.run import USAGE, run_gateway
 from tickloom.scripts.gateway.settings import GatewaySettings
 from tickloom.scripts.gateway.switches import ChaosError, ChaosRequest, read_chaos
 from tickloom.scripts.gateway.tokens import Account
+
+
+def _tell(error: LogError) -> None:
+    sys.stderr.write(f"gateway: the playback ends here: {error}\n")
 
 
 def gateway(
@@ -30,6 +38,9 @@ def gateway(
     frame_max: Annotated[int, typer.Option(help="Messages a frame at most; 0: no limit.")] = 1,
     coalesce_ms: Annotated[float, typer.Option(help="Trades gather for so long before they are sent.")] = 0.0,
     rate_limits: Annotated[bool, typer.Option(help="429 as documented.")] = True,
+    from_log: Annotated[Path | None, typer.Option(help="Play this log's ticks instead of the model's.")] = None,
+    speed: Annotated[float, typer.Option(help="How many times faster than recorded.")] = 1.0,
+    keep_stamps: Annotated[bool, typer.Option(help="Leave the recorded stamps on the ticks.")] = False,
     chaos: Annotated[Path | None, typer.Option(help="JSON or TOML file of fault switches.")] = None,
     with_parent: Annotated[bool, typer.Option(help="Stop when the starting process ends.")] = False,
 ) -> None:
@@ -56,7 +67,24 @@ def gateway(
     except ChaosError as error:
         sys.stderr.write(f"gateway: {error}\n")
         raise typer.Exit(USAGE) from None
-    raise typer.Exit(run_gateway(settings))
+    if from_log is None:
+        raise typer.Exit(run_gateway(settings))
+    try:
+        with LogReader(from_log) as reader:
+            market = market_from_log(
+                reader,
+                start_ns=time.time_ns(),
+                speed=speed,
+                keep_stamps=keep_stamps,
+                damaged=_tell,
+            )
+            raise typer.Exit(run_gateway(settings, market=market))
+    except LogError as error:
+        sys.stderr.write(f"gateway: {error}\n")
+        raise typer.Exit(error.exit_code) from None
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"gateway: cannot play {from_log}: {error}\n")
+        raise typer.Exit(USAGE) from None
 
 
 if __name__ == "__main__":

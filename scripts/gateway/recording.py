@@ -1,9 +1,9 @@
 """A market that plays back what was recorded instead of a model: `FromRecording`.
 
-The source is any iterable of `RecordedTick` (or equal tuples) and `RecordedFrame`. Ticks are paced by their stamps,
-frames by the offset at which they were received; `speed` divides the time between them. Trades are stamped anew with
-the time of their emission, so that a live client sees a live market, unless `keep_stamps` leaves them as recorded.
-Quotes and depth within recorded frames are passed on as they are; from ticks alone they are synthesized.
+The source is any iterable of `RecordedTick` (or plain tuples) and `RecordedFrame`. Ticks are paced by their stamps or
+their receipt, frames by the offset at which they were received; `speed` divides the time between them. Trades are
+stamped anew with the time of their emission, so that a live client sees a live market, unless `keep_stamps` leaves
+them as recorded. Quotes and depth within recorded frames are passed on as they are; from ticks alone they are synthesized.
 
 What cannot be served (another contract, a price that is no number) is counted by reason in `skipped`. The past is
 kept for `window` ticks a contract.
@@ -34,13 +34,18 @@ SWEEP: Final = 100
 
 
 class RecordedTick(NamedTuple):
-    """A print: its stamp (ns UTC), contract, price in points, size and side (0 buy, 1 sell)."""
+    """A print: its stamp (ns UTC), contract, price in points, size and side (0 buy, 1 sell).
+
+    `due_ns` is when it is to be played, from any origin (None: at its stamp): the receipt, where that is known, since a
+    stamp may be rubbish.
+    """
 
     ts_ns: int
     contract: str
     price: float
     size: int
     side: int
+    due_ns: int | None = None
 
 
 class RecordedFrame(NamedTuple):
@@ -125,7 +130,7 @@ class FromRecording:
         head: Any = next(self._source, None)
         self._next = head
         self.finished = head is None
-        self._origin = head[0] if head is not None else 0
+        self._origin = _due(head) if head is not None else 0
         self.synthesize = not isinstance(head, RecordedFrame)
 
     def advance(self, now_ns: int) -> list[Run]:
@@ -138,7 +143,7 @@ class FromRecording:
         first: dict[str, int] = {}
         self._passed = []
         taken = 0
-        while self._next is not None and taken < AT_ONCE and self._next[0] - self._origin <= reached:
+        while self._next is not None and taken < AT_ONCE and _due(self._next) - self._origin <= reached:
             for contract, prints in self._take():
                 past = self._past.get(contract)
                 if past is None:
@@ -291,6 +296,12 @@ class FromRecording:
                 for spec in self.specs
             ],
         }
+
+
+def _due(item: Any) -> int:
+    if isinstance(item, RecordedTick) and item.due_ns is not None:
+        return item.due_ns
+    return int(item[0])
 
 
 def _parse_stamp(text: str) -> int:

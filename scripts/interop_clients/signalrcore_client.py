@@ -1,4 +1,4 @@
-"""signalrcore against the gateway: settings from the environment (see ../interop-clients), one JSON object on stdout."""
+"""signalrcore against the gateway. Settings come from the environment (see ../interop-clients), the result is JSON."""
 
 import importlib.metadata
 import json

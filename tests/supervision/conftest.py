@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from random import Random
 from types import SimpleNamespace
@@ -150,6 +151,19 @@ def stage() -> Callable[..., tuple[Dispatcher, Tree]]:
         return dispatcher, tree
 
     return make
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], object]], None]:
+    """Wait for what no event tells: `until(condition)` looks, and yields to other threads, for ten seconds at most."""
+
+    def wait(condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 10
+        while not condition():
+            assert time.monotonic() < deadline, "it has not come about within 10 s"
+            time.sleep(0)
+
+    return wait
 
 
 @pytest.fixture

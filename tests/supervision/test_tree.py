@@ -26,6 +26,7 @@ from tickloom.supervision import (
     Overrun,
     SpecError,
     StartError,
+    Started,
     Straggler,
     SupervisionError,
     TreeStopped,
@@ -110,6 +111,7 @@ def test_a_start_that_takes_too_long_is_fenced_and_is_a_failed_start(plant, kit,
     starter = threading.Thread(target=start)
     starter.start()
     assert reached.wait(5)
+    clock.wait_for_sleepers(2)
     clock.advance(2)
     release.set()
     starter.join(5)
@@ -131,6 +133,7 @@ def test_a_tree_that_is_not_up_in_time_says_who_is_still_starting(plant, kit, cl
     starter = threading.Thread(target=start)
     starter.start()
     assert reached.wait(5)
+    clock.wait_for_sleepers(2)
     clock.advance(1)
     release.set()
     starter.join(5)
@@ -178,13 +181,14 @@ def test_drain_handles_everything_queued_before_it(plant, kit, faults):
     assert [what for _, _, what in kit.log if isinstance(what, int)] == list(range(500))
 
 
-def test_now_makes_dead_letters_of_what_is_queued(plant, kit, faults):
+def test_now_makes_dead_letters_of_what_is_queued(plant, kit, faults, until):
     reached, release = faults.hold("/a", "after_batch")
     tree = plant(kit.worker("a", max_batch=1), faults=faults)
     for n in range(5):
         assert tree.ref("/a").put(n)
     assert reached.wait(5)
     tree.request_stop("now")
+    until(lambda: tree.snapshot().find("/a").state == "stopping")
     release.set()
     tree.wait(5)
     assert [what for _, _, what in kit.log if isinstance(what, int)] == [0]
@@ -314,8 +318,8 @@ def test_a_fenced_childs_messages_are_refused_and_its_results_ignored(plant, kit
     assert reached.wait(5)
     stopper = threading.Thread(target=lambda: tree.terminate_child("/slow"))
     stopper.start()
-    while tree.snapshot().find("/slow").state != "parked":
-        clock.advance(0.5)
+    clock.wait_for_sleepers(2)
+    clock.advance(1)
     stopper.join(5)
     release.set()
     probe.wait_for(Straggler)
@@ -338,10 +342,9 @@ def test_a_fenced_child_is_replaced_and_two_never_take_from_one_mailbox(plant, k
     tree.ref("/b").put("one")
     assert reached.wait(5)
     tree.ref("/a").tell(kit.crash)
-    while not any(isinstance(event, Overrun) for event in probe.messages):
-        clock.advance(0.25)
-    while tree.snapshot().find("/b").state != "running":
-        clock.advance(0.25)
+    clock.wait_for_sleepers(1)
+    clock.advance(1)
+    probe.wait_for(lambda event: isinstance(event, Started) and (event.path, event.epoch) == ("/b", 2))
     tree.ref("/b").put("two")
     assert tree.ref("/b").ask(lambda actor: actor.context.epoch, timeout=30) == 2
     release.set()
@@ -409,7 +412,7 @@ def test_an_actor_cannot_stop_its_own_tree_and_wait_but_can_ask_for_it(plant, ki
     assert other.wait(5).kind is ExitKind.SHUTDOWN
 
 
-def test_a_stop_wakes_a_producer_blocked_in_a_put(plant, kit, faults, clock):
+def test_a_stop_wakes_a_producer_blocked_in_a_put(plant, kit, faults, clock, until):
     reached, release = faults.hold("/end", "before_batch")
     tree = plant(
         kit.worker("end", mailbox=MailboxSpec(1), max_batch=1),
@@ -420,11 +423,9 @@ def test_a_stop_wakes_a_producer_blocked_in_a_put(plant, kit, faults, clock):
     for _ in range(5):
         tree.ref("/top").put(1)
     assert reached.wait(5)
-    while not tree.snapshot().find("/end").counters.waiting:
-        pass
+    until(lambda: tree.snapshot().find("/end").counters.waiting)
     stopper, reports = stop_in_thread(tree)
-    while tree.snapshot().find("/top").alive:
-        pass
+    until(lambda: not tree.snapshot().find("/top").alive)
     release.set()
     stopper.join(5)
     assert reports[0].clean
@@ -618,8 +619,9 @@ def test_an_overrun_child_is_dead_to_its_watchers_once(plant, kit, clock, faults
     tree, release = held_up(plant, kit, clock, faults, shutdown=1)
     tree.watch("/slow", probe)
     thread, _ = stop_in_thread(tree)
-    while not probe.messages:
-        clock.advance(0.25)
+    clock.wait_for_sleepers(2)
+    clock.advance(1)
+    probe.wait_for(1)
     release.set()
     thread.join(10)
     assert [died.exit.kind for died in probe.messages] == [ExitKind.OVERRUN]

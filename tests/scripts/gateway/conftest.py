@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
@@ -104,13 +104,13 @@ class Driver:
         """Let time pass in so many beats; the event loop gets a turn after each."""
         for _ in range(steps):
             self.clock.now_ns += round(seconds * 1e9) // steps
-            while self.server.beat():
+            while self.server.beat():  # noqa: ASYNC110 - each turn does work
                 await asyncio.sleep(0)
             await asyncio.sleep(0)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Give the event loop turns until it holds; the scenario's own time-out bounds it."""
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - it hands out turns, it does not wait
             await asyncio.sleep(0)
 
     def chaos(self, **switches: object) -> None:
@@ -134,10 +134,15 @@ class Driver:
         response = await self.post("/api/Auth/loginKey", {"userName": "demo", "apiKey": "demo-key"})
         return str((await response.json())["token"])
 
-    async def hub(self, hub: str = "market", token: str | None = None, *, shake: bool = True, query: str = "") -> HubClient:
+    async def hub(
+        self, hub: str = "market", token: str | None = None, *, shake: bool = True, query: str = ""
+    ) -> HubClient:
         headers = {"Authorization": f"Bearer {token or await self.login()}"}
         socket = await self.http.ws_connect(
-            f"{self.server.url}/hubs/{hub}{query}", headers=headers, max_msg_size=0, timeout=aiohttp.ClientWSTimeout(ws_close=1)
+            f"{self.server.url}/hubs/{hub}{query}",
+            headers=headers,
+            max_msg_size=0,
+            timeout=aiohttp.ClientWSTimeout(ws_close=1),
         )
         client = HubClient(socket)
         if shake:
@@ -157,7 +162,7 @@ Scenario = Callable[[Driver], Awaitable[None]]
 
 
 @pytest.fixture
-def play() -> Iterator[Callable[..., None]]:
+def play() -> Callable[..., None]:
     """Play a scenario against a gateway on real sockets whose time the scenario moves."""
 
     def run(scenario: Scenario, **settings: Any) -> None:
@@ -171,7 +176,7 @@ def play() -> Iterator[Callable[..., None]]:
 
         asyncio.run(main())
 
-    yield run
+    return run
 
 
 def as_wire(tick: dict[str, Any], symbol: str = "F.US.MNQ") -> dict[str, Any]:

@@ -14,7 +14,14 @@ def test_settings_come_first_then_actions_in_a_fixed_order():
         faults, abort="reset", hub="user", mute=3, burst=5, contract="X", tick_rate=7, gateway_logout="bye",
         revoke_tokens=True, close_allow_reconnect=True,
     )  # fmt: skip
-    assert actions == [Revoke(), Rate(7, "X"), Burst(5, "X"), Logout(("bye",), "user"), Mute("user"), Abort("reset", "user")]
+    assert actions == [
+        Revoke(),
+        Rate(7, "X"),
+        Burst(5, "X"),
+        Logout(("bye",), "user"),
+        Mute("user"),
+        Abort("reset", "user"),
+    ]
     assert faults.switches.close_allow_reconnect
 
 

@@ -87,7 +87,9 @@ def test_a_negotiated_token_is_forgotten_after_a_minute(play):
     play(scenario)
 
 
-@pytest.mark.parametrize(("method", "query", "status"), [("GET", "", 400), ("GET", "?id=x", 404), ("POST", "", 400), ("POST", "?id=x", 404)])
+@pytest.mark.parametrize(
+    ("method", "query", "status"), [("GET", "", 400), ("GET", "?id=x", 404), ("POST", "", 400), ("POST", "?id=x", 404)]
+)
 def test_only_websockets_are_served(play, method, query, status):
     async def scenario(gateway):
         headers = {"Authorization": f"Bearer {await gateway.login()}"}

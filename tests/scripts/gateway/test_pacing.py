@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,7 +36,7 @@ def test_warped_time_never_strays_from_its_period(elapsed, seed):
 
 def by_tenth(made):
     counts = [made.due(k * S // 10) for k in range(1001)]
-    return [b - a for a, b in zip(counts, counts[1:], strict=False)]
+    return [b - a for a, b in itertools.pairwise(counts)]
 
 
 def test_a_lively_market_has_bursts_and_quiet_spells():

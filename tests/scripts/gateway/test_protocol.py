@@ -110,13 +110,22 @@ def test_a_message_is_answered_as_the_real_server_does(sent, answer):
     assert session.state is (State.ENDED if answer and '"type":7' in answer else State.OPEN)
 
 
-@pytest.mark.parametrize(("value", "fits"), [(7, True), (-(2**31), True), (2**31, False), (1.0, False), (True, False), ("7", False), (None, False)])
+@pytest.mark.parametrize(
+    ("value", "fits"),
+    [(7, True), (-(2**31), True), (2**31, False), (1.0, False), (True, False), ("7", False), (None, False)],
+)
 def test_an_account_id_is_a_32_bit_integer_and_nothing_else(value, fits):
     (answer,) = talk(opened(), call("SubscribeOrders", value))
     assert ("error" not in answer) == fits
 
 
-talks = [HANDSHAKE, call("SubscribeContractTrades", "X"), '{"type":6}' + RS, call("NoSuch", mark="2"), call("SubscribeAccounts", mark="3")]
+talks = [
+    HANDSHAKE,
+    call("SubscribeContractTrades", "X"),
+    '{"type":6}' + RS,
+    call("NoSuch", mark="2"),
+    call("SubscribeAccounts", mark="3"),
+]
 
 
 @given(st.lists(st.integers(0, 250), max_size=12))
@@ -128,7 +137,10 @@ def test_frames_may_be_split_and_glued_in_any_way(cuts):
 
 
 def test_answers_keep_the_order_of_the_questions():
-    answers = talk(opened(), call("SubscribeContractTrades", "X", mark="1") + call("No", mark="2") + call("SubscribeAccounts", mark="3"))
+    answers = talk(
+        opened(),
+        call("SubscribeContractTrades", "X", mark="1") + call("No", mark="2") + call("SubscribeAccounts", mark="3"),
+    )
     assert [json.loads(answer)["invocationId"] for answer in answers] == ["1", "2", "3"]
 
 

@@ -58,7 +58,10 @@ def fold(book, rows):
 
 
 def as_book(truth):
-    return {kind: {level["price"]: level["volume"] for level in truth[side]} for kind, side in ((ASK, "asks"), (BID, "bids"))}
+    return {
+        kind: {level["price"]: level["volume"] for level in truth[side]}
+        for kind, side in ((ASK, "asks"), (BID, "bids"))
+    }
 
 
 def test_depth_put_together_is_the_book_and_null_entries_are_among_it():

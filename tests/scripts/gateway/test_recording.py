@@ -67,7 +67,13 @@ def test_ticks_are_stamped_when_they_are_emitted_and_told_apart():
 
 
 def test_prints_of_one_stamp_and_side_are_one_trade():
-    prints = [(OLD, MNQ, 1.0, 1, 0), (OLD, MNQ, 1.25, 2, 0), (OLD, MNQ, 1.0, 3, 1), (OLD, EP, 9.0, 1, 1), (OLD, EP, 9.0, 1, 1)]
+    prints = [
+        (OLD, MNQ, 1.0, 1, 0),
+        (OLD, MNQ, 1.25, 2, 0),
+        (OLD, MNQ, 1.0, 3, 1),
+        (OLD, EP, 9.0, 1, 1),
+        (OLD, EP, 9.0, 1, 1),
+    ]
     market, _ = play([*prints, (OLD + S, MNQ, 1.0, 1, 1)])
     mnq, ep = market.ticks(MNQ, 0, 3), market.ticks(EP, 0, 1)
     assert (mnq.start, ep.start) == ([0, 0, 2, 3], [0, 0])
@@ -89,7 +95,9 @@ def test_bars_and_totals_are_those_of_the_ticks_played():
 
 
 def test_what_cannot_be_served_is_counted_by_reason():
-    market, _ = play([RecordedTick(OLD, "CON.F.US.XXX.Z25", 1.0, 1, 0), RecordedTick(OLD, MNQ, math.nan, 1, 0), *some()])
+    market, _ = play(
+        [RecordedTick(OLD, "CON.F.US.XXX.Z25", 1.0, 1, 0), RecordedTick(OLD, MNQ, math.nan, 1, 0), *some()]
+    )
     assert market.skipped == {"contract": 1, "price": 1}
     assert market.last(MNQ) == 24
 
@@ -113,9 +121,17 @@ def wire(price, size=1, side=0, stamp="2013-10-07T00:00:00.1234567Z"):
 
 FRAMES = [
     RecordedFrame(0, b"{}\x1e" + message("GatewayTrade", MNQ, [wire(1.0), wire(1.25, 3, 1)])),
-    RecordedFrame(S, message("GatewayQuote", MNQ, {"symbol": "F.US.MNQ", "bestBid": 1.0}) + message("GatewayTrade", MNQ, wire(2.0))),
+    RecordedFrame(
+        S,
+        message("GatewayQuote", MNQ, {"symbol": "F.US.MNQ", "bestBid": 1.0}) + message("GatewayTrade", MNQ, wire(2.0)),
+    ),
     RecordedFrame(2 * S, message("GatewayDepth", MNQ, [None, {"type": 6}]) + b'{"type":6}\x1e'),
-    RecordedFrame(3 * S, b"rubbish\x1e" + message("GatewayTrade", MNQ, [None, {}, wire("x"), wire(3.0)]) + message("GatewayMystery", MNQ, 1)),
+    RecordedFrame(
+        3 * S,
+        b"rubbish\x1e"
+        + message("GatewayTrade", MNQ, [None, {}, wire("x"), wire(3.0)])
+        + message("GatewayMystery", MNQ, 1),
+    ),
 ]
 
 

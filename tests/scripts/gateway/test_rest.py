@@ -117,7 +117,10 @@ def test_contracts_are_found_by_text_and_by_id(play):
         assert (missing["success"], missing["errorCode"], missing["contract"]) == (False, 1, None)
         assert len((await ask("/api/Contract/available", {"live": False}))["contracts"]) == 4
         assert (await ask("/api/Contract/search", {"searchText": "", "live": True}))["contracts"] == []
-        assert [a["id"] for a in (await ask("/api/Account/search", {"onlyActiveAccounts": True}))["accounts"]] == [1001, 1002]
+        assert [a["id"] for a in (await ask("/api/Account/search", {"onlyActiveAccounts": True}))["accounts"]] == [
+            1001,
+            1002,
+        ]
 
     play(scenario)
 

@@ -61,7 +61,10 @@ def test_its_own_pump_lets_time_pass_and_stamps_ticks_with_the_clock():
 
 def test_two_gateways_live_side_by_side():
     async def main():
-        async with GatewayServer(GatewaySettings(history_s=0)) as one, GatewayServer(GatewaySettings(history_s=0)) as two:
+        async with (
+            GatewayServer(GatewaySettings(history_s=0)) as one,
+            GatewayServer(GatewaySettings(history_s=0)) as two,
+        ):
             assert one.port != two.port
             token = one.engine.tokens.issue("demo", 60, 0)
             async with aiohttp.ClientSession() as http:
@@ -157,7 +160,9 @@ def test_a_recording_is_played_to_clients_and_equals_the_truth(play, wire_form):
 
 
 def test_recorded_quotes_are_passed_on_as_they_were(play):
-    quote = b'{"type":1,"target":"GatewayQuote","arguments":["CON.F.US.MNQ.Z25",{"symbol":"F.US.MNQ","bestBid":1.25}]}\x1e'
+    quote = (
+        b'{"type":1,"target":"GatewayQuote","arguments":["CON.F.US.MNQ.Z25",{"symbol":"F.US.MNQ","bestBid":1.25}]}\x1e'
+    )
     market = FromRecording([RecordedFrame(k * S, quote) for k in range(5)], choose([MNQ]), start_ns=START)
 
     async def scenario(gateway):

@@ -5,9 +5,7 @@ from tickloom.scripts.gateway.shaping import Cursor, Item, shape
 from tickloom.scripts.gateway.switches import ELEMENT_KINDS, MESSAGE_KINDS, Switches
 
 percent = st.sampled_from([0.0, 1.0, 20.0, 60.0, 100.0])
-switches = st.builds(
-    Switches, duplicate_pct=percent, out_of_order_pct=percent, drop_pct=percent, bad_pct=percent
-)
+switches = st.builds(Switches, duplicate_pct=percent, out_of_order_pct=percent, drop_pct=percent, bad_pct=percent)
 seeds = st.integers(0, (1 << 64) - 1)
 
 

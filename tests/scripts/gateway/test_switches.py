@@ -73,7 +73,9 @@ def test_a_file_may_be_toml_or_json(tmp_path):
     assert read_chaos(toml).bad_kinds == ("null_element",)
 
 
-@pytest.mark.parametrize(("name", "content"), [("a.toml", b"= 1"), ("a.json", b"{"), ("a.toml", b"\xff"), ("a.toml", None)])
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.toml", b"= 1"), ("a.json", b"{"), ("a.toml", b"\xff"), ("a.toml", None)]
+)
 def test_a_bad_file_is_named_in_one_line(tmp_path, name, content):
     path = tmp_path / name
     if content is not None:

@@ -65,9 +65,7 @@ def test_a_seed_means_the_same_market_for_ever():
 
 @pytest.mark.parametrize(("first", "last"), [(0, 0), (BLOCK - 1, BLOCK), (-5, 5), (10, 3 * BLOCK)])
 def test_pieces_together_are_the_range_asked_for(first, last):
-    ticks = [
-        block.first + at for block, low, high in Tape(MNQ, 0).pieces(first, last) for at in range(low, high)
-    ]
+    ticks = [block.first + at for block, low, high in Tape(MNQ, 0).pieces(first, last) for at in range(low, high)]
     assert ticks == list(range(first, last + 1))
 
 

@@ -31,7 +31,7 @@ def test_a_token_is_good_until_its_end_and_no_longer():
     claims = office.check(token, NOW)
     assert (claims.user, claims.fingerprint) == ("demo", fingerprint(token))
     office.check(token, claims.expires_ns - 1)
-    with pytest.raises(TokenRefusedError, match="^expired$"):
+    with pytest.raises(TokenRefusedError, match=r"^expired$"):
         office.check(token, claims.expires_ns)
 
 
@@ -41,13 +41,13 @@ def test_a_new_token_leaves_the_old_ones_valid_and_revoking_ends_them_all():
     assert len({office.check(token, NOW).number for token in tokens}) == 3
     office.revoke_all()
     for token in tokens:
-        with pytest.raises(TokenRefusedError, match="^revoked$"):
+        with pytest.raises(TokenRefusedError, match=r"^revoked$"):
             office.check(token, NOW)
     office.check(office.issue("demo", 60, NOW), NOW)
 
 
 def test_a_token_of_another_office_is_refused():
-    with pytest.raises(TokenRefusedError, match="^bad_signature$"):
+    with pytest.raises(TokenRefusedError, match=r"^bad_signature$"):
         TokenOffice(b"s").check(TokenOffice(b"t").issue("demo", 60, NOW), NOW)
 
 

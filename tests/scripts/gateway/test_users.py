@@ -44,7 +44,5 @@ def test_every_other_lap_comes_wrapped():
 
 
 def test_ids_are_unique():
-    orders = Counter(
-        data(event)["id"] for event in map(STREAM.at, range(500)) if event.target == "GatewayUserOrder"
-    )
+    orders = Counter(data(event)["id"] for event in map(STREAM.at, range(500)) if event.target == "GatewayUserOrder")
     assert set(orders.values()) <= {1, 2}, "an order is told of when placed and when done, under one id"

@@ -232,7 +232,9 @@ def test_connecting_and_subscribing_can_be_made_to_fail(play):
         gateway.chaos(connect_error=1, subscribe_error=1)
         client = await gateway.hub()
         assert await client.ended() == 1000
-        assert client.goodbyes() == [{"type": 7, "error": "Connection closed with an error. HubException: connect_error"}]
+        assert client.goodbyes() == [
+            {"type": 7, "error": "Connection closed with an error. HubException: connect_error"}
+        ]
         client = await gateway.hub()
         assert "subscribe_error" in (await client.invoke("SubscribeContractTrades", MNQ))["error"]
         assert "error" not in await client.invoke("SubscribeContractTrades", MNQ)
@@ -272,7 +274,10 @@ def test_switches_are_set_and_shown_over_http_and_nonsense_is_refused(play):
         assert response.status == 200
         state = await gateway.get("/chaos")
         assert (state["bad_pct"], state["stall_left_s"]) == (3, 7)
-        for nonsense, says in (({"bad_pt": 1}, "did you mean 'bad_pct'"), ({"contract": "X", "burst": 1}, "not served")):
+        for nonsense, says in (
+            ({"bad_pt": 1}, "did you mean 'bad_pct'"),
+            ({"contract": "X", "burst": 1}, "not served"),
+        ):
             refused = await gateway.post("/chaos", nonsense)
             assert refused.status == 400
             assert says in (await refused.json())["error"]

@@ -198,7 +198,8 @@ def test_depth_begins_with_the_book_and_put_together_is_the_truth(play, before):
         assert any(None in rows for rows in batches)
         truth = await gateway.get("/truth/book", contract=CLE)
         assert fold(batches) == {
-            kind: {level["price"]: level["volume"] for level in truth[side]} for kind, side in ((1, "asks"), (2, "bids"))
+            kind: {level["price"]: level["volume"] for level in truth[side]}
+            for kind, side in ((1, "asks"), (2, "bids"))
         }
 
     play(scenario)
@@ -221,7 +222,9 @@ def test_user_events_are_those_subscribed_to_some_of_them_wrapped(play):
         events = [m for m in client.messages if m.get("type") == 1]
         assert [m["arguments"][0].keys() == {"action", "data"} for m in events[:2]] == [False, True]
         assert events[2:] == expected
-        assert {m["target"] for m in events} == {f"GatewayUser{what}" for what in ("Account", "Order", "Position", "Trade")}
+        assert {m["target"] for m in events} == {
+            f"GatewayUser{what}" for what in ("Account", "Order", "Position", "Trade")
+        }
         await client.invoke("UnsubscribeOrders", 1001)
         await gateway.pass_time(20)
         await client.invoke("NoSuchMethod")
@@ -254,7 +257,11 @@ def test_truth_tells_who_is_connected_and_what_was_emitted(play):
 
 def test_truth_says_what_it_was_asked_wrongly(play):
     async def scenario(gateway):
-        for path, status in (("/truth?contract=X", 404), ("/truth/last?contract=X", 404), (f"/truth?contract={MNQ}&to=x", 400)):
+        for path, status in (
+            ("/truth?contract=X", 404),
+            ("/truth/last?contract=X", 404),
+            (f"/truth?contract={MNQ}&to=x", 400),
+        ):
             async with gateway.http.get(gateway.server.url + path) as response:
                 assert response.status == status
 

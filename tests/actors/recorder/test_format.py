@@ -1,0 +1,122 @@
+"""Logs of format version 1 stay readable: a log written when it was defined, read by us and by the page alone.
+
+The second reader here is written from docs/log-format.md with nothing of ours: pyarrow, zlib and a MessagePack decoder.
+If a change makes either fail, it is a new format version, not a change of this one. The fixture is never written again.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zlib
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pytest
+
+from tickloom.actors.recorder.care import verify
+from tickloom.actors.recorder.export import export
+from tickloom.actors.recorder.reader import LogReader
+from tickloom.messages.control import SessionStarted, SessionStopped
+from tickloom.messages.intake import Frames
+
+V1 = Path(__file__).parent / "fixtures" / "v1"
+
+
+@pytest.fixture
+def log(tmp_path):
+    shutil.copytree(V1, tmp_path / "v1")
+    return tmp_path / "v1"
+
+
+def expected():
+    return [json.loads(line) for line in (V1 / "expected.jsonl").read_text().splitlines()]
+
+
+def test_a_log_of_version_1_is_whole_and_says_what_it_said_then(log):
+    assert verify(log).whole
+    export(log, log / "now.jsonl")
+    now = [json.loads(line) for line in (log / "now.jsonl").read_text().splitlines()]
+    assert len(now) == len(expected()) == 15
+    for got, said in zip(now, expected(), strict=True):
+        # A record may have gained fields with defaults since; what was written then it must still say.
+        assert got | said == got if "record" in said else got == said
+
+
+def test_a_log_of_version_1_gives_the_items_it_was_made_of(log):
+    with LogReader(log) as reader:
+        items = [numbered.item for numbered in reader.items(raw=True)]
+        context = reader.context(from_seq=10)
+    assert isinstance(items[0], SessionStarted)
+    assert isinstance(items[-1], SessionStopped)
+    frames = [item for item in items if isinstance(item, Frames)]
+    assert [f.source for f in frames] == ["user/1", "market/1", "market/2"]
+    assert frames[1].prints.price.tolist() == [21000.0, 21000.25, 21000.5] + [21000.75] * 4 + [21001.0] * 4
+    assert frames[1].prints.frame.tolist() == [0, 1, 2, 3, 3, 3, 3, 4, 4, 4, 4]
+    assert frames[0].payloads == [b"", b"\x00\xff not text", b"{}"]
+    assert frames[0].events == ((0, "GatewayUserTrade", b'{"id":1}'), (0, "GatewayUserOrder", b"{}"))
+    assert [type(record).__name__ for record in context] == ["SessionStarted", "Subscribed"]
+
+
+def checksum_holds(data: bytes, metadata: bytes) -> bool:
+    """As the page says: eight digits after the first `{"crc32":"` of the metadata, zeros while it is computed."""
+    at = data.index(metadata) + metadata.index(b'{"crc32":"') + len(b'{"crc32":"')
+    return int(data[at : at + 8], 16) == zlib.crc32(data[:at] + b"00000000" + data[at + 8 :])
+
+
+def by_the_page(path: Path) -> list[dict[str, object]]:
+    """Read one segment with nothing but the page: one dictionary a frame or record."""
+    data = path.read_bytes()
+    assert data.endswith(b"\xff\xff\xff\xff\x00\x00\x00\x00")
+    messages = []
+    at = 0
+    while at < len(data) - 8:
+        source = pa.BufferReader(data[at:])
+        message = pa.ipc.read_message(source)
+        messages.append((message.type, data[at : at + source.tell()], message.metadata.to_pybytes()))
+        at += source.tell()
+    assert messages[0][0] == "schema"
+    assert checksum_holds(messages[0][1], messages[0][2])
+    unit = b""
+    for kind, whole, metadata in messages[1:]:
+        unit += whole
+        if kind == "record batch":
+            assert checksum_holds(unit, metadata)
+            unit = b""
+    reader = pa.ipc.open_stream(data)
+    assert reader.schema.metadata[b"tickloom.format"] == b"1"
+    found: list[dict[str, object]] = []
+    while True:
+        try:
+            read = reader.read_next_batch_with_custom_metadata()
+        except StopIteration:
+            return found
+        note = json.loads(read.custom_metadata[b"tickloom.batch"])
+        rows = read.batch.to_pylist()
+        assert (note["rows"], note["seq"]) == (len(rows), [rows[0]["seq"], rows[-1]["seq"]])
+        for row in rows:
+            if row["kind"] == 3:
+                found.append({"seq": row["seq"]} | json.loads(row["record"]))
+                continue
+            if row["kind"] in (0, 1):
+                found.append({name: row[name] for name in ("seq", "recv_ns", "mono_ns", "source", "payload")})
+                quotes, depth, malformed, events = msgspec.msgpack.decode(row["extra"] or b"\x94\x90\x90\x90\x90")
+                found[-1] |= {"quotes": quotes, "depth": depth, "malformed": malformed, "events": events, "prints": []}
+            if row["kind"] in (1, 2):
+                found[-1]["prints"].append({n: row[n] for n in ("tick", "contract", "ts_ns", "price", "size", "side")})
+
+
+def test_the_page_is_enough_to_read_a_log_by():
+    found = [row for path in sorted(V1.glob("*.arrows")) for row in by_the_page(path)]
+    for got, said in zip(found, expected(), strict=True):
+        if "record" in said:
+            assert got == said
+            continue
+        assert got["prints"] == said.get("prints", [])
+        assert got["quotes"] == said.get("quotes", [])
+        assert got["depth"] == said.get("depth", [])
+        assert [m[0] for m in got["malformed"]] == [m["reason"] for m in said.get("malformed", [])]
+        assert [(t, d.decode()) for t, d in got["events"]] == [(e["target"], e["data"]) for e in said.get("events", [])]
+        if "payload" in said:
+            assert got["payload"] == said["payload"].encode()

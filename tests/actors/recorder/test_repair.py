@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import pytest
+
+from tickloom.actors.recorder import repair
+from tickloom.actors.recorder.care import verify
+from tickloom.actors.recorder.errors import ForeignFile, LogInUse, NoLog
+from tickloom.actors.recorder.lock import DirectoryLock
+from tickloom.actors.recorder.reader import LogReader
+from tickloom.actors.recorder.repair import compact, recover
+from tickloom.actors.recorder.segment import name_of, scan
+from tickloom.actors.recorder.writer import LogOptions, LogWriter
+from tickloom.messages.control import Beat, Gap, SessionStarted
+from tickloom.messages.records import ControlRecord, FrameRecord, unroll
+
+
+@pytest.fixture
+def log(kit, tmp_path):
+    """A log of several segments with small batches, and its records."""
+    items = kit.number([kit.started(), *(kit.frames(10, at, prints=2) for at in range(0, 400, 10)), Beat(recv_ns=kit.START)])
+    with LogWriter(tmp_path, session="s", options=LogOptions(batch_rows=40, segment_bytes=12_000)) as writer:
+        for item in items:
+            writer.append([item], 0)
+    assert len(list(tmp_path.glob("*.arrows"))) >= 4
+    return tmp_path, list(unroll(items))
+
+
+def read(directory):
+    assert verify(directory).whole
+    with LogReader(directory) as reader:
+        return list(unroll(reader.items(raw=True)))
+
+
+def flip(path, at):
+    data = bytearray(path.read_bytes())
+    data[at] ^= 4
+    path.write_bytes(data)
+
+
+def split(found):
+    return (
+        [r for r in found if not (isinstance(r, ControlRecord) and isinstance(r.record, Gap))],
+        [r for r in found if isinstance(r, ControlRecord) and isinstance(r.record, Gap)],
+    )
+
+
+def test_a_whole_log_is_left_as_it_is(log):
+    directory, records = log
+    before = {p: p.read_bytes() for p in directory.glob("*.arrows")}
+    report = recover(directory)
+    assert (report.segments, report.cut, report.rewritten, report.set_aside) == (len(before), (), (), ())
+    assert {p: p.read_bytes() for p in directory.glob("*.arrows")} == before
+
+
+def test_a_torn_tail_is_cut(log):
+    directory, records = log
+    last = max(directory.glob("*.arrows"))
+    end = scan(last).end
+    with last.open("r+b") as file:
+        file.truncate(end)
+        file.seek(end)
+        file.write(b"\xff\xff\xff\xff half a batch")
+    report = recover(directory)
+    assert [(t.path, t.offset) for t in report.cut] == [(last, end)]
+    assert read(directory) == records
+
+
+def test_a_damaged_batch_becomes_a_gap_and_all_else_is_kept(kit, log):
+    directory, records = log
+    path = directory / name_of(2)
+    unit = scan(path).unit(1)
+    flip(path, unit.offset + unit.length // 2)
+    report = recover(directory)
+    assert [(r.path, r.gaps, r.original.name) for r in report.rewritten] == [(path, 1, "00000002.arrows.damaged")]
+    kept, gaps = split(read(directory))
+    first, last = unit.note.seq
+    assert kept == [r for r in records if not first <= r.seq <= last]
+    (gap,) = gaps
+    by_seq = {r.seq: r for r in records}
+    assert gap.seq == first
+    assert gap.record.contract == kit.MNQ.contract
+    assert gap.record.from_ns <= by_seq[first].prints[0].ts_ns
+    assert gap.record.to_ns > by_seq[last].prints[-1].ts_ns
+    assert "damaged" in gap.record.cause
+    assert recover(directory).rewritten == ()
+
+
+def test_the_original_is_kept_each_time(log):
+    directory, _ = log
+    for _ in range(2):
+        unit = scan(directory / name_of(2)).unit(1)
+        flip(directory / name_of(2), unit.offset + unit.length - 30)
+        recover(directory)
+    names = {p.name for p in directory.iterdir()}
+    assert {"00000002.arrows.damaged", "00000002.arrows.damaged-2"} <= names
+    assert not any(name.endswith(".partial") for name in names)
+
+
+def test_a_damaged_header_is_made_anew(log):
+    directory, records = log
+    flip(directory / name_of(3), 200)
+    report = recover(directory)
+    assert [r.gaps for r in report.rewritten] == [0]
+    assert read(directory) == records
+    with LogReader(directory) as reader:
+        assert isinstance(reader.segments[2].header.context[0], SessionStarted)
+
+
+def test_a_batch_lost_at_a_segments_end_is_a_gap_before_the_next(log):
+    directory, records = log
+    found = scan(directory / name_of(2))
+    unit = found.unit(len(found.table) - 1)
+    flip(found.path, unit.offset + unit.length - 30)
+    recover(directory)
+    kept, gaps = split(read(directory))
+    assert kept == [r for r in records if not unit.note.seq[0] <= r.seq <= unit.note.seq[1]]
+    assert gaps
+    assert all(unit.note.seq[0] <= gap.seq <= unit.note.seq[1] for gap in gaps)
+
+
+def test_the_last_batch_of_the_log_lost_is_a_gap_at_the_end(log):
+    directory, records = log
+    found = scan(max(directory.glob("*.arrows")))
+    unit = found.unit(len(found.table) - 1)
+    flip(found.path, unit.offset + unit.length - 30)
+    recover(directory)
+    kept, gaps = split(read(directory))
+    assert kept == [r for r in records if r.seq < unit.note.seq[0]]
+    assert [gap.seq for gap in gaps] == [unit.note.seq[0]]
+
+
+def test_the_last_segment_lost_altogether_leaves_a_gap_in_its_place(log):
+    directory, records = log
+    last = scan(max(directory.glob("*.arrows")))
+    data = last.path.read_bytes()
+    last.path.write_bytes(bytes(b ^ 0x55 for b in data[:-8]) + data[-8:])
+    with pytest.raises(ForeignFile):
+        recover(directory)
+    last.path.write_bytes(data[: last.first] + bytes(b ^ 0x55 for b in data[last.first : -8]) + data[-8:])
+    recover(directory)
+    kept, gaps = split(read(directory))
+    first = int(last.column("first_seq")[0])
+    assert kept == [r for r in records if r.seq < first]
+    assert [gap.seq for gap in gaps] == [first]
+
+
+def test_a_missing_segment_is_a_gap(log):
+    directory, records = log
+    gone = scan(directory / name_of(3))
+    gone.path.unlink()
+    report = recover(directory)
+    assert [r.path.name for r in report.rewritten] == [name_of(4)]
+    kept, gaps = split(read(directory))
+    lost = range(int(gone.column("first_seq")[0]), gone.last_seq + 1)
+    assert kept == [r for r in records if r.seq not in lost]
+    assert [gap.seq for gap in gaps] == [lost[0]]
+
+
+def test_a_segment_with_nothing_whole_is_set_aside(log):
+    directory, records = log
+    path = directory / name_of(2)
+    gone = scan(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: gone.first] + bytes(b ^ 0x55 for b in data[gone.first : -8]) + data[-8:])
+    report = recover(directory)
+    assert [p.name for p in report.set_aside] == ["00000002.arrows.damaged"]
+    kept, gaps = split(read(directory))
+    lost = range(int(gone.column("first_seq")[0]), gone.last_seq + 1)
+    assert kept == [r for r in records if r.seq not in lost]
+    assert [gap.seq for gap in gaps] == [lost[0]]
+
+
+def test_the_beginning_lost_is_a_gap_too(log):
+    directory, records = log
+    unit = scan(directory / name_of(1)).unit(0)
+    flip(directory / name_of(1), unit.offset + unit.length - 30)
+    recover(directory)
+    kept, gaps = split(read(directory))
+    assert kept == [r for r in records if r.seq > unit.note.seq[1]]
+    assert gaps
+    assert gaps[0].seq <= unit.note.seq[1]
+
+
+def test_a_recovered_log_is_gone_on_with(kit, log):
+    directory, records = log
+    unit = scan(directory / name_of(2)).unit(1)
+    flip(directory / name_of(2), unit.offset + unit.length - 30)
+    recover(directory)
+    more = kit.number([kit.frames(5)], first=records[-1].seq + 1, tick=800)
+    kit.write_log(directory, more)
+    assert read(directory)[-5:] == list(unroll(more))
+
+
+def test_a_compacted_log_holds_the_same_in_fewer_batches(log):
+    directory, records = log
+    before = sum(len(s.table) for s in LogReader(directory).segments)
+    report = compact(directory)
+    assert 4 <= len(report.rewritten) <= report.segments
+    assert report.size_after < report.size_before
+    assert read(directory) == records
+    with LogReader(directory) as reader:
+        assert sum(len(s.table) for s in reader.segments) == report.segments < before
+    assert compact(directory).rewritten == ()
+
+
+def test_contracts_and_sources_survive_being_glued(kit, tmp_path):
+    items = kit.number([
+        kit.frames(3, source="market/1", contract="A"), kit.frames(3, 3, source="market/2", contract="B"),
+        *kit.everything(), kit.frames(3, 20, source="market/2", contract="A"),
+    ])  # fmt: skip
+    with LogWriter(tmp_path, session="s", options=LogOptions(batch_rows=1)) as writer:
+        for item in items:
+            writer.append([item], 0)
+    compact(tmp_path)
+    assert read(tmp_path) == list(unroll(items))
+
+
+def test_compacting_leaves_damage_alone(log):
+    directory, _ = log
+    unit = scan(directory / name_of(2)).unit(1)
+    flip(directory / name_of(2), unit.offset + unit.length - 30)
+    data = (directory / name_of(2)).read_bytes()
+    report = compact(directory)
+    assert name_of(2) not in {r.path.name for r in report.rewritten}
+    assert (directory / name_of(2)).read_bytes() == data
+
+
+def test_a_rewrite_that_does_not_read_back_leaves_the_old_segment(log, monkeypatch):
+    directory, records = log
+    monkeypatch.setattr(repair, "_glued", lambda batches: iter([next(iter(batches))]))
+    with pytest.raises(Exception, match="does not hold what"):
+        compact(directory)
+    assert read(directory) == records
+
+
+@pytest.mark.parametrize("work", [recover, compact])
+def test_a_log_in_use_is_left_alone(log, work):
+    directory, _ = log
+    lock = DirectoryLock(directory)
+    with pytest.raises(LogInUse):
+        work(directory)
+    lock.release()
+
+
+@pytest.mark.parametrize("work", [recover, compact])
+def test_there_must_be_a_log(tmp_path, work):
+    with pytest.raises(NoLog):
+        work(tmp_path)
+
+
+def test_frames_stay_frames(log):
+    directory, records = log
+    assert sum(isinstance(r, FrameRecord) for r in records) == 400

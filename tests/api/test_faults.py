@@ -1,0 +1,138 @@
+"""Crash any actor of a session, at any point, any number of times within its budget: the bars do not show it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import tickloom
+from tickloom.scripts.emulator import Emulator
+from tickloom.supervision import BreakerChanged
+from tickloom.supervision.faults import FaultPlan, InjectedCrash
+
+MNQ = "CON.F.US.MNQ.Z25"
+Make = Callable[..., tickloom.Session]
+
+QUICK = {
+    "supervision__backoff_base_s": 0.001,
+    "supervision__backoff_cap_s": 0.01,
+    "supervision__reset_timeout_s": 0.3,
+    "supervision__max_reset_timeout_s": 0.3,
+}
+FOLDS = (
+    "/pipeline/validation",
+    "/pipeline/finest",
+    "/pipeline/bars/1s",
+    "/pipeline/bars/5s",
+    "/pipeline/bars/1m",
+    "/observers/ledger",
+    "/observers/history",
+    "/observers/statistics",
+    "/observers/health",
+    "/observers/parquet",
+)
+FOLD_POINTS = ("start", "before_fold", "after_fold", "before_commit", "after_commit", "on_emit")
+OTHERS = ("/observers/publisher", "/recorder", "/clock", "/feed/token", "/feed/market")
+OTHER_POINTS = ("start", "before_batch", "after_batch", "on_control")
+
+
+@pytest.fixture(scope="module")
+def recorded(emulator: tuple[Emulator, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A log of a short live session, and the digest of its undisturbed bars."""
+    running, key = emulator
+    log = tmp_path_factory.mktemp("recorded") / "log"
+    config = {
+        "gateway.api_url": running.api_url,
+        "gateway.market_hub_url": running.market_hub_url,
+        "gateway.user_hub_url": running.user_hub_url,
+        "session.contracts": (MNQ, "CON.F.US.EP.Z25"),
+        "session.timeframes": "1s,5s,1m",
+        "recorder.dir": str(log),
+        **{name.replace("__", "."): value for name, value in QUICK.items()},
+    }
+    credentials = tickloom.Credentials("tester", tickloom.Secret(key), "the test")
+    with tickloom.Session(config, credentials=credentials) as session:
+        for bar, _ in zip(session.bars(MNQ, "1s"), range(3), strict=False):
+            assert bar.trades
+    assert session.summary is not None
+    yield log, session.summary.digest
+
+
+@pytest.mark.parametrize("rows", [1, 7, 100_000])
+def test_one_log_one_digest_at_any_batch_size(recorded: tuple[Path, str], rows: int) -> None:
+    log, digest = recorded
+    assert tickloom.replay(log, batch_rows=rows).digest == digest
+
+
+@pytest.mark.parametrize("path", FOLDS)
+def test_a_fold_crashed_at_every_point_gives_the_same_bars(recorded: tuple[Path, str], tmp_path: Path, path: str) -> None:
+    log, digest = recorded
+    plan = FaultPlan()
+    for nth, point in enumerate(FOLD_POINTS, start=1):
+        plan.crash(path, point, nth=nth + 1, times=2)  # never the very first start: that one must not fail
+    result = tickloom.replay(log, batch_rows=50, faults=plan, out=tmp_path / "out")
+    assert plan.crashes >= 2, "the plan struck"
+    assert result.summary.restarts >= 2
+    assert (result.digest, result.summary.lost, result.summary.quarantined) == (digest, 0, 0)
+    assert [t.name for t in threading.enumerate() if t.name.startswith("tickloom-replay")] == []
+
+
+@pytest.mark.parametrize("path", OTHERS)
+def test_an_actor_of_a_live_session_crashed_at_every_point_leaves_the_bars_as_the_log_has_them(
+    make_session: Make, tmp_path: Path, path: str
+) -> None:
+    plan = FaultPlan()
+    for nth, point in enumerate(OTHER_POINTS, start=1):
+        if point != "start":
+            plan.crash(path, point, nth=nth)
+    with make_session(faults=plan, **QUICK) as session:
+        # the connection has no messages of its own to crash at: its control lane is what reaches it
+        if path == "/feed/market":
+            for _ in range(4):
+                with contextlib.suppress(InjectedCrash):  # the asker is told
+                    session.unsubscribe("CON.F.US.EP.Z25")
+        for bar, _ in zip(session.bars(MNQ, "1s"), range(4), strict=False):
+            assert bar.trades
+    summary = session.summary
+    assert summary is not None
+    assert summary.lost == 0
+    if path != "/feed/token":  # nothing is asked of it while the token is young
+        assert plan.crashes >= 1
+        assert summary.restarts >= 1
+    replayed = tickloom.replay(tmp_path / "log")
+    assert replayed.summary.ticks == summary.ticks
+    assert replayed.digest == summary.digest
+
+
+def test_beyond_the_budget_the_breaker_opens_health_says_so_and_the_bars_are_right_afterwards(
+    make_session: Make, tmp_path: Path
+) -> None:
+    plan = FaultPlan()
+    plan.crash("/pipeline/bars/1s", "before_fold", nth=5, times=6)
+    states: list[str] = []
+    opened, closed = threading.Event(), threading.Event()
+
+    def listen(event: object) -> None:
+        if isinstance(event, BreakerChanged):
+            states.append(event.after)
+            {"open": opened, "closed": closed}.get(event.after, threading.Event()).set()
+
+    unhealthy = threading.Event()
+    with make_session(faults=plan, **QUICK) as session:
+        session.events(listen)
+        session.on_health(lambda health: unhealthy.set() if health.status == "unhealthy" else None)
+        assert opened.wait(20)
+        assert unhealthy.wait(1), "health says so within a second"
+        assert any("breaker of /pipeline/bars/1s" in reason for reason in session.health().reasons)
+        assert closed.wait(20)
+        next(session.bars(MNQ, "1s"))
+    assert states[0] == "open"
+    assert states[-1] == "closed"
+    summary = session.summary
+    assert summary is not None
+    assert (summary.lost, summary.quarantined) == (0, 0)
+    assert tickloom.replay(tmp_path / "log").digest == summary.digest
