@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from tickloom.actors.connection.decode import Decoder
 from tickloom.actors.recorder.reader import LogReader
-from tickloom.config.settings import Settings, settings_from
+from tickloom.config.settings import InstrumentSettings, Settings, settings_from
 from tickloom.config.timeframes import parse_timeframes
 from tickloom.engine import Engine
 from tickloom.errors import UsageError
@@ -229,8 +229,17 @@ def _settings(started: SessionStarted, given: Settings | None, timeframes: Itera
     session = settings.session
     wanted = session.timeframes if timeframes is None else tuple(str(t) for t in parse_timeframes(timeframes))
     history = msgspec.structs.replace(settings.history, rows=HISTORY_ROWS, megabytes=HISTORY_MB)
+    # the calendars that bars were built with, also where the settings of the recording knew nothing of the contract
+    instruments = {
+        each.contract: InstrumentSettings(calendar=each.calendar)
+        for each in started.instruments
+        if not settings.instrument_for(each.contract).calendar
+    }
     return settings.replace(
-        calendars=calendars, session=msgspec.structs.replace(session, timeframes=wanted), history=history
+        calendars=calendars,
+        instruments=instruments | settings.instruments,
+        session=msgspec.structs.replace(session, timeframes=wanted),
+        history=history,
     )
 
 

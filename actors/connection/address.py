@@ -14,9 +14,7 @@ from pathlib import Path
 import aiohttp
 from yarl import URL
 
-
-class InsecureAddress(ValueError):  # noqa: N818 - named for what is wrong
-    """An address a token must not be sent to; one sentence: what, where, what to do."""
+from tickloom.actors.connection.errors import InsecureAddress
 
 
 def checked(url: str | URL, what: str) -> URL:

@@ -90,6 +90,10 @@ class SessionRefused(RequestRefused):
     """`validate` says the token's session is over: log in anew."""
 
 
+class InsecureAddress(ValueError):
+    """An address a token must not be sent to: the configuration, or a redirect, is at fault; no retry can help."""
+
+
 def place(url: str | URL) -> str:
     """Return an address fit for a message: without user, query and fragment."""
     parsed = URL(url)
@@ -154,9 +158,10 @@ def _certificate(error: BaseException | None) -> str | None:
     """Return OpenSSL's words for what is wrong with the certificate, if that is what the error is about."""
     for _ in range(8):
         if error is None:
-            return None
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return error.verify_message.rstrip(".")
+            break
+        words = getattr(error, "verify_message", None)
+        if isinstance(words, str):
+            return words.rstrip(".")
         inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None)
         error = inner if isinstance(inner, BaseException) else error.__cause__
     return None
@@ -170,7 +175,7 @@ async def translated(work: Awaitable[T], where: str) -> T:
     """Await `work`; raise what went wrong as one of ours, with nothing of the transport's error attached."""
     try:
         return await work
-    except GatewayError:
+    except (GatewayError, InsecureAddress):
         raise
     except TRANSPORT_ERRORS as error:
         ours = translate(error, where)

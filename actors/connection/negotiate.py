@@ -14,7 +14,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from tickloom.actors.connection.address import InsecureAddress, checked
+from tickloom.actors.connection.address import checked
 from tickloom.actors.connection.errors import GatewayError, GatewayUnreachable, place, refused_status, retry_after
 from tickloom.config.secrets import Secret
 
@@ -113,6 +113,3 @@ async def _ask(
         return msgspec.json.decode(body, type=_Answer)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return GatewayUnreachable(f"{place(target)} gave an answer that is no negotiation")
-
-
-__all__ = ["MAX_REDIRECTS", "InsecureAddress", "Route", "authorization", "negotiate"]

@@ -1,8 +1,9 @@
 """Health as one pure fold over what the others report: one word, and the reasons in words.
 
 A condition has a severity and holds as long as its cause does; the status is the worst severity. To keep it from
-flapping, a worse status shows at once and a better one only after `Limits.recover_ns` without the worse. A contract
-is stale only while its calendar says the market is open: closed is not stale.
+flapping, a worse status shows at once and a better one only after `Limits.recover_ns` without the worse, but for
+the first time the link comes up: starting is no illness. A contract is stale only while its calendar says the
+market is open: closed is not stale.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class HealthState(msgspec.Struct, frozen=True):
     status: Status = "healthy"
     since_ns: int = 0
     better_since_ns: int = 0
+    ever_up: bool = False
     reasons: tuple[str, ...] = ()
 
 
@@ -125,12 +127,15 @@ class HealthFold:
             verdict, since, better = worst, before.since_ns, 0
         else:
             better = before.better_since_ns or now
-            if now - better >= self.limits.recover_ns:
+            if now - better >= self.limits.recover_ns or not before.ever_up:
                 verdict, since, better = worst, now, 0
             else:
                 verdict, since = before.status, before.since_ns
                 reasons = reasons or before.reasons
-        after = msgspec.structs.replace(state, status=verdict, since_ns=since, better_since_ns=better, reasons=reasons)
+        up = state.ever_up or any(link.state == "up" for link in state.links.values())
+        after = msgspec.structs.replace(
+            state, status=verdict, since_ns=since, better_since_ns=better, reasons=reasons, ever_up=up
+        )
         return after, [self.view(after)] if verdict != before.status else []
 
     def _conditions(self, state: HealthState) -> list[tuple[Status, str]]:

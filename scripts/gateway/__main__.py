@@ -10,17 +10,14 @@ from typing import Annotated
 
 import typer
 
-from tickloom.actors.recorder.errors import LogError
-from tickloom.actors.recorder.reader import LogReader
 from tickloom.scripts.gateway.contracts import DEFAULT_CONTRACTS
-from tickloom.scripts.gateway.logs import market_from_log
 from tickloom.scripts.gateway.run import USAGE, run_gateway
 from tickloom.scripts.gateway.settings import GatewaySettings
 from tickloom.scripts.gateway.switches import ChaosError, ChaosRequest, read_chaos
 from tickloom.scripts.gateway.tokens import Account
 
 
-def _tell(error: LogError) -> None:
+def _tell(error: Exception) -> None:
     sys.stderr.write(f"gateway: the playback ends here: {error}\n")
 
 
@@ -69,6 +66,11 @@ def gateway(
         raise typer.Exit(USAGE) from None
     if from_log is None:
         raise typer.Exit(run_gateway(settings))
+    # Only here: reading logs takes Arrow, which takes half a second and 80 MB.
+    from tickloom.actors.recorder.errors import LogError
+    from tickloom.actors.recorder.reader import LogReader
+    from tickloom.scripts.gateway.logs import market_from_log
+
     try:
         with LogReader(from_log) as reader:
             market = market_from_log(

@@ -3,7 +3,8 @@
 The source is any iterable of `RecordedTick` (or plain tuples) and `RecordedFrame`. Ticks are paced by their stamps or
 their receipt, frames by the offset at which they were received; `speed` divides the time between them. Trades are
 stamped anew with the time of their emission, so that a live client sees a live market, unless `keep_stamps` leaves
-them as recorded. Quotes and depth within recorded frames are passed on as they are; from ticks alone they are synthesized.
+them as recorded. Quotes and depth within recorded frames are passed on as they are; from ticks alone they are
+synthesized.
 
 What cannot be served (another contract, a price that is no number) is counted by reason in `skipped`. The past is
 kept for `window` ticks a contract.

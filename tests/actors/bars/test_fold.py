@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+import copy
+from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
+import msgspec
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tickloom.actors.bars.deltas import LIMIT, BarOverflowError, to_columns
+from tickloom.actors.bars.digest import LINK_ROWS, combine_digests
+from tickloom.actors.bars.reduce import ReduceFold
+from tickloom.actors.bars.weave import MAX_FLATS, MAX_MARKS
+from tickloom.messages.bars import BarFlag, Bars, Delta, Mark, Reduced
 from tickloom.messages.control import Beat, Gap, SessionStopped
+from tickloom.messages.intake import Validated
 from tickloom.messages.market import NS
 
 T0 = 1_700_000_000 * NS - 1_700_000_000 * NS % (3600 * NS)
@@ -68,3 +79,340 @@ def test_bars_equal_the_oracle_however_the_input_is_cut_conflated_saved_and_vect
         assert loom.as_oracle(whole.bars[name]) == expected
         assert loom.as_oracle(parts.bars[name]) == expected
     assert parts.digest == whole.digest
+
+
+@SLOW
+@given(markets(), st.integers(0, 10**9))
+def test_shards_of_contracts_give_the_bars_and_the_digest_of_the_whole(loom: Any, market: Any, seed: int) -> None:
+    items, grace, lateness = market
+    items = [loom.Tick(*item) if isinstance(item, tuple) else item for item in items]
+    whole = loom.run(items, ["1s", "1m"], grace=grace, lateness=lateness)
+    digests = {}
+    for contract in "AB":
+        own = [item for item in items if getattr(item, "contract", contract) == contract]
+        digests |= loom.run(own, ["1s", "1m"], grace=grace, lateness=lateness, seed=seed).digests
+    assert combine_digests(digests) == whole.digest
+
+
+@SLOW
+@given(markets(stop=False), st.integers(0, 10**9), st.integers(0, 10**9))
+def test_flat_bars_fill_what_was_empty_the_same_way_for_any_batches(loom: Any, market: Any, one: int, two: int) -> None:
+    items, grace, lateness = market
+    items = [loom.Tick(*item) if isinstance(item, tuple) else item for item in items]
+    items.append(SessionStopped(recv_ns=0))
+    a = loom.run(items, ["5s"], grace=grace, lateness=lateness, seed=one, emit_empty=True, calendar="24/7")
+    b = loom.run(items, ["5s"], grace=grace, lateness=lateness, seed=two, emit_empty=True, calendar="24/7")
+    plain = loom.run(items, ["5s"], grace=grace, lateness=lateness, calendar="24/7")
+    assert a.bars == b.bars
+    assert a.digest == b.digest
+    full = [bar for bar in a.bars["5s"] if not bar.flags & BarFlag.EMPTY]
+    assert full == plain.bars["5s"]
+    for before, after in pairwise(a.bars["5s"]):
+        if before.contract == after.contract and after.flags & BarFlag.EMPTY:
+            assert after.open_time == before.close_time
+            assert (after.open, after.high, after.low, after.close) == (before.close,) * 4
+            assert (after.volume, after.trades) == (0, 0)
+
+
+# -- the life of a bar ----------------------------------------------------------------------------------------
+
+
+def delta(ts: int, price: int, tick: int, late: int = 0, trades: int = 1) -> Delta:
+    bucket = ts // NS * NS
+    return Delta("A", bucket, price, ts, tick, price, price, price, ts, tick, trades, trades, price * trades, trades, 0, 0, late)
+
+
+class Life:
+    """One timeframe fed by hand."""
+
+    def __init__(self, loom: Any, timeframe: str = "5s", grace: int = NS, lateness: int = 10 * NS, **options: Any) -> None:
+        self.fold = loom.fold(timeframe, grace, lateness, **options)
+        self.state = self.fold.initial()
+        self.seq = 0
+
+    def tell(self, *rows: Delta, newest: int = 0, **more: Any) -> Bars:
+        self.seq += 1
+        watermarks = (("A", newest),) if newest else ()
+        self.state, outputs = self.fold.step(self.state, [Reduced(self.seq, rows, watermarks=watermarks, **more)])
+        return outputs[0] if outputs else Bars(self.fold.weaving.timeframe, self.seq)
+
+
+def stages(bars: Bars) -> dict[str, list[tuple[int, int, int]]]:
+    """(seconds since T0, close, revision) of the bars in each stage."""
+    return {
+        name: [((bar.open_time - T0) // NS, bar.close, bar.revision) for bar in getattr(bars, name)]
+        for name in ("updated", "closed", "revised", "settled")
+        if getattr(bars, name)
+    }
+
+
+def test_a_bar_is_updated_closed_revised_and_settled_each_at_its_time(loom: Any) -> None:
+    life = Life(loom)
+    assert stages(life.tell(delta(T0, 10, 1), newest=T0)) == {"updated": [(0, 10, 0)]}
+    assert stages(life.tell(delta(T0 + 2 * NS, 11, 2), newest=T0 + 2 * NS)) == {"updated": [(0, 11, 0)]}
+    now = T0 + 6 * NS - 1
+    assert stages(life.tell(delta(now, 12, 3), newest=now)) == {"updated": [(5, 12, 0)]}
+    now = T0 + 6 * NS
+    assert stages(life.tell(delta(now, 13, 4), newest=now)) == {"updated": [(5, 13, 0)], "closed": [(0, 11, 0)]}
+    late = life.tell(delta(T0 + 3 * NS, 14, 5, late=now))
+    assert stages(late) == {"revised": [(0, 14, 1)]}
+    assert late.revised[0].flags == BarFlag.REVISED
+    now = T0 + 16 * NS - 1
+    assert "settled" not in stages(life.tell(delta(now, 15, 6), newest=now))
+    now = T0 + 16 * NS
+    settled = life.tell(delta(now, 16, 7), newest=now)
+    assert stages(settled)["settled"] == [(0, 14, 1)]
+    assert settled.settled[0].final
+    assert not settled.updated[0].final
+
+
+def test_a_beat_closes_a_quiet_market_promptly_and_never_settles_it(loom: Any) -> None:
+    life = Life(loom)
+    life.tell(delta(T0, 10, 1), newest=T0)
+    assert stages(life.tell(beat=T0 + 6 * NS - 1)) == {}
+    assert stages(life.tell(beat=T0 + 6 * NS)) == {"closed": [(0, 10, 0)]}
+    assert stages(life.tell(beat=T0 + 3600 * NS)) == {}
+    stalled = T0 + 3600 * NS
+    after = life.tell(delta(T0 + NS, 12, 2, late=stalled), delta(T0 + 7 * NS, 13, 3, late=stalled), newest=T0 + 7 * NS)
+    assert stages(after) == {"revised": [(0, 12, 1), (5, 13, 1)]}
+    assert after.refused == 0
+
+
+def test_a_trade_late_for_its_second_is_on_time_for_a_minute_that_is_still_open(loom: Any) -> None:
+    watermark = T0 + 30 * NS
+    row = delta(T0 + 2 * NS, 10, 2, late=watermark)
+    second, minute = Life(loom, "1s"), Life(loom, "1m")
+    for life in (second, minute):
+        life.tell(delta(T0 + 30 * NS, 9, 1), newest=watermark)
+    assert stages(second.tell(row)) == {"revised": [(2, 10, 1)]}
+    assert stages(minute.tell(row)) == {"updated": [(0, 9, 0)]}
+    assert second.tell(row).refused == 0
+
+
+def test_a_late_trade_for_a_bar_that_is_final_is_refused_and_counted(loom: Any) -> None:
+    life = Life(loom)
+    life.tell(delta(T0, 10, 1), newest=T0)
+    life.tell(delta(T0 + 16 * NS, 11, 2), newest=T0 + 16 * NS)
+    assert life.tell(delta(T0, 12, 3, late=T0 + 16 * NS, trades=3)).refused == 3
+
+
+def test_a_stop_closes_and_settles_everything_and_flags_what_was_open(loom: Any) -> None:
+    life = Life(loom)
+    life.tell(delta(T0, 10, 1), delta(T0 + 5 * NS, 11, 2), newest=T0 + 7 * NS)
+    stopped = life.tell(beat=T0 + 7 * NS, stop=True)
+    assert stopped.stop
+    assert stages(stopped) == {"closed": [(5, 11, 0)], "settled": [(0, 10, 0), (5, 11, 0)]}
+    assert [bar.flags for bar in stopped.settled] == [BarFlag.NONE, BarFlag.PARTIAL]
+    assert life.fold.pending(life.state, "A") == ([], [])
+    again = life.tell(delta(T0 + 8 * NS, 12, 3), newest=T0 + 8 * NS)
+    assert stages(again) == {"updated": [(5, 12, 0)]}
+
+
+def test_two_sessions_within_one_step_are_two_outputs(loom: Any) -> None:
+    fold = loom.fold("5s", 0, 0)
+    first = Reduced(1, (delta(T0, 10, 1),), watermarks=(("A", T0),), stop=True)
+    second = Reduced(1, (delta(T0 + NS, 11, 2),), watermarks=(("A", T0 + NS),), part=1)
+    state, outputs = fold.step(fold.initial(), [first, second])
+    assert [(o.stop, len(o.settled), len(o.updated)) for o in outputs] == [(True, 1, 0), (False, 0, 1)]
+    assert fold.step(state, [first, second]) == (state, [])
+
+
+def test_a_mark_flags_bars_open_closed_and_yet_to_come_but_not_those_that_were_final(loom: Any) -> None:
+    life = Life(loom)
+    life.tell(delta(T0, 10, 1), newest=T0)
+    life.tell(delta(T0 + 16 * NS, 11, 2), newest=T0 + 16 * NS)  # the first bar is final now
+    life.tell(delta(T0 + 23 * NS, 11, 3), newest=T0 + 23 * NS)
+    gap = Mark("A", T0, T0 + 26 * NS, int(BarFlag.GAP), T0 + 23 * NS)
+    flagged = life.tell(marks=(gap,))
+    assert stages(flagged) == {"updated": [(20, 11, 0)], "revised": [(15, 11, 0)]}
+    assert {bar.flags for bar in (*flagged.updated, *flagged.revised)} == {BarFlag.GAP}
+    later = life.tell(delta(T0 + 25 * NS, 12, 4), delta(T0 + 30 * NS, 13, 5), newest=T0 + 30 * NS)
+    assert {(bar.open_time - T0) // NS: bar.flags for bar in later.updated} == {25: BarFlag.GAP, 30: BarFlag.NONE}
+    done = life.tell(delta(T0 + 60 * NS, 13, 6), newest=T0 + 60 * NS)
+    assert [bar.flags for bar in done.settled] == [BarFlag.GAP, BarFlag.GAP, BarFlag.GAP, BarFlag.NONE]
+    assert life.state.contracts["A"].marks == ()
+
+
+def test_marks_are_bounded_by_drawing_the_oldest_together(loom: Any) -> None:
+    life = Life(loom)
+    life.tell(delta(T0, 10, 1), newest=T0)
+    for index in range(1000):
+        life.tell(marks=(Mark("A", T0 + index, T0 + index + 1, int(BarFlag.GAP), T0),))
+    marks = life.state.contracts["A"].marks
+    assert len(marks) == MAX_MARKS
+    assert (marks[0].from_ns, marks[-1].to_ns) == (T0, T0 + 1000)
+
+
+def test_flat_bars_come_while_the_market_is_open_and_within_a_sitting(loom: Any) -> None:
+    friday = 1_699_653_600 * NS  # 2023-11-10 16:00 Chicago: the close
+    life = Life(loom, "1m", grace=0, lateness=0, calendar="cme_equity", emit_empty=True)
+    life.tell(delta(friday - 240 * NS, 10, 1), newest=friday - 240 * NS)
+    closed = life.tell(delta(friday - 60 * NS, 11, 2), newest=friday - 60 * NS)
+    assert [bar.flags for bar in closed.closed] == [0]
+    sunday = friday + 49 * 3600 * NS
+    over = life.tell(delta(sunday + 60 * NS, 12, 3), newest=sunday + 60 * NS)
+    assert [((bar.open_time - friday) // (60 * NS), bar.flags, bar.close) for bar in over.closed] == [
+        (-3, BarFlag.EMPTY, 10),
+        (-2, BarFlag.EMPTY, 10),
+        (-1, BarFlag.NONE, 11),
+    ]
+    assert [bar.open_time for bar in over.settled if bar.flags] == [friday - 180 * NS, friday - 120 * NS]
+
+
+def test_a_very_long_quiet_time_is_not_filled(loom: Any) -> None:
+    life = Life(loom, "1s", grace=0, lateness=0, calendar="24/7", emit_empty=True)
+    life.tell(delta(T0, 10, 1), newest=T0)
+    life.tell(delta(T0 + (MAX_FLATS + 2) * NS, 11, 2), newest=T0 + (MAX_FLATS + 2) * NS)
+    said = life.tell(newest=T0 + (MAX_FLATS + 4) * NS)
+    assert len(said.settled) == 1
+
+
+def test_a_timeframe_added_while_running_takes_a_late_trade_into_its_open_bar(loom: Any) -> None:
+    life = Life(loom, "1m")
+    life.tell(delta(T0 + NS, 10, 1))
+    said = life.tell(delta(T0 + 2 * NS, 11, 2, late=T0 + 200 * NS))
+    assert stages(said) == {"updated": [(0, 11, 0)]}
+
+
+def test_a_step_leaves_the_state_it_was_given_as_it_was_also_when_it_fails(loom: Any) -> None:
+    life = Life(loom, "1s")
+    for second in range(4):
+        life.tell(delta(T0 + second * NS, 10, second), newest=T0 + second * NS)
+    before = copy.deepcopy(life.state)
+    good = Reduced(90, (delta(T0 + NS, 3, 8, late=T0 + 3 * NS), delta(T0 + 20 * NS, 11, 9)), watermarks=(("A", T0 + 20 * NS),))
+    bad = delta(T0 + 20 * NS, LIMIT - 1, 10)
+    life.fold.step(life.state, [good])
+    with pytest.raises(BarOverflowError):
+        life.fold.step(life.state, [good, Reduced(91, (bad, msgspec.structs.replace(bad, open_tick=11)))])
+    with pytest.raises(ValueError, match="outside 1680 to 2260"):
+        life.fold.step(life.state, [good, Reduced(91, (delta(-(2**63), 1, 10),))])
+    assert life.state == before
+
+
+def test_a_failing_message_halves_down_to_the_guilty_row_and_the_rest_counts(loom: Any) -> None:
+    for columns in ((), tuple(to_columns([delta(T0 + s * NS, 5, s) for s in (40, 41, 42)]) for _ in range(1))):
+        life = Life(loom, "1s", grace=0)
+        rows = (
+            delta(T0, 1, 0),
+            delta(-(2**63), 2, 1),
+            delta(T0 + 43 * NS, 3, 2),
+            delta(T0 + NS, 4, 3, late=T0 + 43 * NS),
+            delta(T0 + 2 * NS, 4, 3, late=T0 + 43 * NS),
+        )
+        whole = Reduced(7, rows, columns, watermarks=(("A", T0 + 43 * NS),), weight=5, mono_ns=1)
+        state, guilty, said = life.state, [], []
+        waiting: list[Any] = [[whole]]
+        while waiting:
+            messages = waiting.pop(0)
+            try:
+                state, outputs = life.fold.step(state, messages)
+                said += outputs
+            except ValueError:
+                halves = life.fold.split(messages)
+                if halves is None:
+                    guilty += messages
+                else:
+                    waiting[:0] = halves
+        assert [[row.bucket for row in message.rows] for message in guilty] == [[-(2**63) // NS * NS]]
+        clean = Life(loom, "1s", grace=0)
+        clean.tell(*(row for row in rows if row.bucket > 0), newest=T0 + 43 * NS, columns=columns)
+        assert state.contracts == clean.state.contracts
+
+
+def test_without_updates_open_bars_are_not_reported(loom: Any) -> None:
+    life = Life(loom, updates=False)
+    assert stages(life.tell(delta(T0, 10, 1), newest=T0)) == {}
+    assert [bar.close for bar in life.fold.pending(life.state, "A")[1]] == [10]
+
+
+def test_pending_bars_are_those_that_closed_and_those_still_open(loom: Any) -> None:
+    life = Life(loom, "1s")
+    life.tell(delta(T0, 10, 1), delta(T0 + NS, 11, 2), delta(T0 + 3 * NS, 12, 3), newest=T0 + 3 * NS)
+    closed, still_open = life.fold.pending(life.state, "A")
+    assert [(bar.close, bar.final) for bar in closed] == [(10, True), (11, True)]
+    assert [(bar.close, bar.final) for bar in still_open] == [(12, False)]
+    assert life.fold.pending(life.state, "nobody") == ([], [])
+
+
+def test_weight_and_oldest_receipt_travel_with_the_output(loom: Any) -> None:
+    fold = loom.fold("5s", 0, 0)
+    messages = [
+        Reduced(1, (delta(T0, 10, 1),), mono_ns=70, weight=2),
+        Reduced(2, (delta(T0, 10, 2),), mono_ns=50, weight=3),
+        Reduced(3, beat=5),
+    ]
+    (said,) = fold.step(fold.initial(), messages)[1]
+    assert (said.weight, said.mono_ns, said.seq) == (5, 50, 3)
+
+
+def test_the_state_does_not_grow_with_time(loom: Any) -> None:
+    fold = loom.fold("1s", NS, 5 * NS)
+    state, sizes = fold.initial(), []
+    for second in range(2000):
+        now = T0 + second * NS
+        state, _ = fold.step(state, [Reduced(second + 1, (delta(now, 10, second),), watermarks=(("A", now),))])
+        sizes.append(len(state.contracts["A"].open) + len(state.contracts["A"].closed))
+    assert max(sizes) <= 8
+    assert len(state.contracts["A"].chain.rest) < LINK_ROWS * 104
+
+
+def test_negative_times_are_refused_when_made(loom: Any) -> None:
+    with pytest.raises(ValueError, match="timeframe 5s: grace -1 ns"):
+        loom.fold("5s", -1, 0)
+
+
+# -- real ticks -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", [256, 50_000])
+def test_es_bars_equal_an_independent_polars_computation(loom: Any, es: list[Any], batch: int) -> None:
+    reduce = ReduceFold(NS, 10 * NS)
+    state, reduced = reduce.initial(), []
+    for seq, start in enumerate(range(0, len(es), batch), 1):
+        state, outputs = reduce.step(state, [loom.validated(es[start : start + batch], seq, arrays=True)])
+        reduced += outputs
+    reduced += reduce.step(state, [Validated(10**9, (SessionStopped(recv_ns=0),))])[1]
+    frame = pl.DataFrame({"ts": [t.ts for t in es], "p": [t.price for t in es], "v": [t.size for t in es]})
+    for name in ("1s", "1m", "5m", "1h", "1d"):
+        fold = loom.fold(name, NS, 10 * NS)
+        said, _ = loom.weave(fold, reduced)
+        width = loom.rules(name)("").timeframe.seconds * NS
+        oracle = (
+            frame.group_by((pl.col("ts") // width * width).alias("open_time"), maintain_order=True)
+            .agg(
+                pl.col("p").first().alias("open"),
+                pl.col("p").max().alias("high"),
+                pl.col("p").min().alias("low"),
+                pl.col("p").last().alias("close"),
+                pl.col("v").sum().alias("volume"),
+                pl.len().cast(pl.Int64).alias("trades"),
+                (pl.col("p") * pl.col("v")).sum().alias("notional"),
+            )
+            .sort("open_time")
+        )
+        ours = [tuple(getattr(bar, column) for column in oracle.columns) for bar in loom.final_bars(said)]
+        assert ours == oracle.rows()
+        assert len(ours) > 1
+
+
+@pytest.mark.parametrize("day", ["20131007", "20131008"])
+def test_gold_minute_bars_equal_those_quantconnect_made_of_the_same_ticks(loom: Any, gold: Any, day: str) -> None:
+    midnight = int(datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC).timestamp()) * NS
+    theirs = {
+        (contract, midnight + int(ms) * 1_000_000): (*(round(float(price) * 10) for price in prices), int(volume))
+        for contract, rows in gold("minute", day).items()
+        for ms, *prices, volume in rows
+        if int(ms) // 3_600_000 != 21  # their session data calls 17:00 to 17:15 in New York closed
+    }
+    ticks, number = [], 0
+    for contract, rows in gold("tick", day).items():
+        for ms, price, size, *_ in rows[:-1]:  # the last row of each file is there twice
+            number += 1
+            ts = midnight + int(ms) * 1_000_000
+            ticks.append(loom.Tick(contract, ts, round(float(price) * 10), int(size), 2, number))
+    ours = loom.run([*ticks, SessionStopped(recv_ns=0)], ["1m"], seed=1, vector_rows=64).bars["1m"]
+    outside = [bar for bar in ours if (bar.open_time - midnight) // (3600 * NS) != 21]
+    assert {
+        (bar.contract, bar.open_time): (bar.open, bar.high, bar.low, bar.close, bar.volume) for bar in outside
+    } == theirs
+    assert len(theirs) > 1200

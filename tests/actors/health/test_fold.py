@@ -72,7 +72,7 @@ def test_a_quiet_contract_is_stale_only_while_its_market_is_open() -> None:
 
 def test_it_gets_better_only_after_two_quiet_seconds_so_that_it_does_not_flap() -> None:
     up, down = LinkState("market", "up"), LinkState("market", "down")
-    state, said = run(fold(), beat(0), down, beat(1), up, beat(2), down, beat(3), up, beat(4))
+    state, said = run(fold(), beat(0), up, down, beat(1), up, beat(2), down, beat(3), up, beat(4))
     assert state.status == "degraded"
     state, more = run(fold(), beat(5.9), beat(6.1), state=state)
     assert state.status == "healthy"
@@ -85,3 +85,9 @@ def test_a_breaker_that_closes_takes_its_reason_along() -> None:
     assert "breaker" not in "".join(fold().view(state).reasons) or state.status == "unhealthy"
     state, _ = run(fold(), beat(3), beat(6), state=state)
     assert (state.status, state.reasons) == ("healthy", ())
+
+
+def test_the_first_time_the_link_comes_up_it_is_healthy_at_once() -> None:
+    state, said = run(fold(), beat(0), LinkState("market", "connecting"), LinkState("market", "up"))
+    assert [h.status for h in said] == ["degraded", "healthy"]
+    assert state.reasons == ()
