@@ -67,7 +67,7 @@ class Engine:
         """
         self.tree.start()
 
-    # --- ending ------------------------------------------------------------------------------------------------------
+    # --- ending ------------------------------------------------------------
 
     def drain(self) -> None:
         """Let everything queued be handled, actor by actor along the flow. The input must have ended."""
@@ -106,7 +106,7 @@ class Engine:
         state = self.tree.recall(path)
         return None if state is NOTHING else state
 
-    # --- the account -------------------------------------------------------------------------------------------------
+    # --- the account ------------------------------------------------------------
 
     def summary(
         self, *, received: int, seconds: float, gaps: int, log: str | None, out: str | None, latency: bool
@@ -159,7 +159,7 @@ class Engine:
         """Actors and supervisors restarted so far."""
         return sum(view.restarts for view in self.tree.snapshot().walk())
 
-    # --- reading -----------------------------------------------------------------------------------------------------
+    # --- reading ------------------------------------------------------------
 
     def statistics(self) -> Statistics:
         """Return a snapshot of the counters."""

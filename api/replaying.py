@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 
-from tickloom.actors.connection.decode import Decoder
 from tickloom.actors.recorder.reader import LogReader
 from tickloom.config.settings import InstrumentSettings, Settings, settings_from
 from tickloom.config.timeframes import parse_timeframes
@@ -25,10 +24,11 @@ from tickloom.errors import UsageError
 from tickloom.messages.bars import Bar
 from tickloom.messages.control import AnyControl, Gap, SessionStarted, SessionStopped
 from tickloom.messages.intake import Frames, Numbered
-from tickloom.messages.market import NS, Instrument, as_list
+from tickloom.messages.market import NS, Instrument
 from tickloom.preflight import check_folders
 from tickloom.summary import Summary
 from tickloom.supervision.faults import FaultPlan
+from tickloom.verifying import Verifier
 from tickloom.wiring import VALIDATION, Wires
 
 HISTORY_ROWS = 5_000_000
@@ -120,12 +120,8 @@ def replay(
             began = time.monotonic()
             feed = _Feed(engine, speed, cancelled, progress, reader)
             feed.context(before)
-            items = (
-                _checked(reader, from_ns, to_ns, batch_rows)
-                if verify
-                else reader.items(from_ns=from_ns, to_ns=to_ns, max_rows=batch_rows)
-            )
-            feed.run(items)
+            items = reader.items(raw=verify, from_ns=from_ns, to_ns=to_ns, max_rows=batch_rows)
+            feed.run(Verifier(str(log)).check(items) if verify else items)
             feed.end()
             engine.drain()
             summary = engine.summary(
@@ -241,31 +237,3 @@ def _settings(started: SessionStarted, given: Settings | None, timeframes: Itera
         session=msgspec.structs.replace(session, timeframes=wanted),
         history=history,
     )
-
-
-def _checked(reader: LogReader, from_ns: int | None, to_ns: int | None, rows: int) -> Iterator[Numbered]:
-    """Yield a log's items, decoded anew from their raw frames, and refuse a log whose columns say something else."""
-    decoder: Decoder | None = None
-    for numbered in reader.items(raw=True, from_ns=from_ns, to_ns=to_ns, max_rows=rows):
-        item = numbered.item
-        if not isinstance(item, Frames) or item.payloads is None or not any(item.payloads):
-            yield numbered
-            continue
-        if decoder is None:
-            decoder = Decoder(item.prints.first_tick if item.prints else 1)
-        again = decoder.decode(item.source, item.payloads, item.recv_ns, item.mono_ns)
-        if _rows(again) != _rows(item):
-            raise UsageError(
-                f"{reader.path}: the frames from number {numbered.seq} on decode to other prints than were recorded; "
-                "the log is whole but its columns are not its frames'"
-            )
-        yield numbered
-
-
-def _rows(frames: Frames) -> list[tuple[Any, ...]]:
-    prints = frames.prints
-    if prints is None:
-        return []
-    columns = (prints.ts_ns, prints.price, prints.size, prints.side)
-    names = [prints.contracts[i] for i in as_list(prints.contract)]
-    return list(zip(names, *map(as_list, columns), strict=True))

@@ -46,7 +46,7 @@ from tickloom.config.secrets import Secret
 from tickloom.config.settings import Settings
 from tickloom.config.sources import load
 from tickloom.engine import STREAM_CAPACITY, Engine
-from tickloom.errors import Cancelled, UsageError
+from tickloom.errors import Cancelled, FeedLostError, UsageError
 from tickloom.messages.control import SessionStarted, SessionStopped
 from tickloom.messages.market import Instrument
 from tickloom.messages.reports import Health, LinkState, Statistics
@@ -73,8 +73,8 @@ from tickloom.wiring import (
 T = TypeVar("T")
 _numbers = itertools.count(1)
 
-FIRST_LINK_S = 45.0
-"""Longest `start` waits for the first connection to be up or lost for good."""
+FIRST_LINK_S = 30.0
+"""Longest `start` waits for the first connection to be up; a feed that was up once is waited for without end."""
 
 ASK_S = 0.1
 """How often `start` asks whether to give up."""
@@ -142,11 +142,12 @@ class Session:
         self._async = False
         self._linked = threading.Event()
         self._feed_lost: str | None = None
+        self._trouble = ""
         self._gaps = 0
         self._stopping = threading.Lock()
         self._health_listeners: tuple[Callable[[Health], None], ...] = ()
 
-    # --- life ----------------------------------------------------------------------------------------------------------
+    # --- life ------------------------------------------------------------
 
     def start(self, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Log in, look the contracts up, start the actors, and return when the feed is up.
@@ -159,6 +160,7 @@ class Session:
             UsageError: a contract is unknown, a folder cannot be written, the log is in use.
             CredentialsError, CredentialsRefused: there are no credentials, or the gateway refuses them.
             GatewayUnreachable: the gateway does not answer.
+            FeedLostError: it does, but its market hub does not.
         """
         if self._engine is not None:
             raise UsageError("a session is started once: make another")
@@ -184,7 +186,7 @@ class Session:
         engine.tree.subscribe(lambda event: _tell_health(health, event))
         try:
             engine.start()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - it goes on, in plainer words where there are any
             engine.stop()
             if log is not None:
                 log.abandon()
@@ -198,7 +200,7 @@ class Session:
         if self._feed_lost is not None:
             lost = self._feed_lost
             self.stop()
-            raise UsageError(lost) if "refused" in lost and "trades of" in lost else _feed_lost(lost)
+            raise UsageError(lost) if "refused" in lost and "trades of" in lost else FeedLostError(lost)
 
     def stop(self) -> Summary:
         """End the feed, let everything received be handled and written, and return the account. Twice is once."""
@@ -254,7 +256,7 @@ class Session:
     ) -> None:
         await asyncio.shield(asyncio.to_thread(self.stop))
 
-    # --- contracts ------------------------------------------------------------------------------------------------------
+    # --- contracts ------------------------------------------------------------
 
     def subscribe(self, contract: str) -> Pending[Instrument]:
         """Follow a contract from now on. Await it in a coroutine; from a thread it has happened when the call returns.
@@ -305,7 +307,7 @@ class Session:
         """The timeframes that are built, finest first."""
         return tuple(str(each) for each in self._running().wires.timeframes)
 
-    # --- reading --------------------------------------------------------------------------------------------------------
+    # --- reading ------------------------------------------------------------
 
     def bars(
         self, contract: str = "", timeframe: str = "", *, partial: bool = False, capacity: int = STREAM_CAPACITY
@@ -354,7 +356,7 @@ class Session:
         return self._running().tree.subscribe(subscriber).cancel
 
     def on_health(self, listener: Callable[[Health], None]) -> None:
-        """Call `listener` at every transition of health from now on, in the health actor's thread; it must not block."""
+        """Call `listener` at each transition of health from now on, in the health actor's thread; it must not block."""
         self._health_listeners = (*self._health_listeners, listener)
 
     def _on_health(self, health: Health) -> None:
@@ -389,7 +391,7 @@ class Session:
         """The account, once the session has ended."""
         return self._summary
 
-    # --- making ---------------------------------------------------------------------------------------------------------
+    # --- making ------------------------------------------------------------
 
     def _running(self) -> Engine:
         if self._engine is None:
@@ -399,14 +401,19 @@ class Session:
     def _on_link(self, link: LinkState) -> None:
         if link.state == "lost":
             self._feed_lost = link.detail
+        elif link.state == "down":
+            self._trouble = link.detail
         if link.state in ("up", "lost"):
             self._linked.set()
 
     def _await_link(self, cancelled: Callable[[], bool]) -> None:
         patience = time.monotonic() + FIRST_LINK_S
-        while not self._linked.wait(ASK_S) and time.monotonic() < patience:
+        while not self._linked.wait(ASK_S):
             if cancelled():
                 raise Cancelled(CALLED_OFF)
+            if time.monotonic() > patience:
+                why = f": {self._trouble}" if self._trouble else ""
+                raise FeedLostError(f"the market hub was not up within {FIRST_LINK_S:g} s{why}")
 
     def _started(self) -> SessionStarted:
         settings = self.settings
@@ -580,12 +587,6 @@ def _plain(error: StartError) -> Exception:
             return cause
         cause = cause.__cause__
     return error
-
-
-def _feed_lost(why: str) -> Exception:
-    from tickloom.errors import FeedLostError
-
-    return FeedLostError(why)
 
 
 __all__ = ["Pending", "Session"]

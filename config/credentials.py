@@ -35,10 +35,15 @@ _HOW = (
     f"set {USERNAME_VARIABLE} and {API_KEY_VARIABLE}, or write username and api_key to {{file}} (mode 0600), "
     f"or run `keyring set {KEYRING_SERVICE} username` and `keyring set {KEYRING_SERVICE} api_key`"
 )
+_NONE = "no credentials in the environment, a file or the keyring"
 
 
 class CredentialsError(ValueError):
     """No credentials, or a source of them that must not be used; one sentence: what, where, what to do."""
+
+
+class NoCredentialsError(CredentialsError):
+    """No source has any. Not a fault where none are needed."""
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -78,7 +83,7 @@ def load_credentials(
     found = _first(os.environ if env is None else env, file, keyring)
     del env  # it may hold the key, and a traceback with local variables would show it
     if isinstance(found, str):
-        raise CredentialsError(found)
+        raise NoCredentialsError(found) if found.startswith(_NONE) else CredentialsError(found)
     return found
 
 
@@ -89,7 +94,7 @@ def _first(env: Mapping[str, str], file: Path | str | None, keyring: Keyring | N
         return found
     extra = "" if keyring is not None or _installed() is not None else " (needs `pip install 'tickloom[keyring]'`)"
     where = file or env.get(FILE_VARIABLE) or default_file(env)
-    return f"no credentials in the environment, a file or the keyring: {_HOW.format(file=where)}{extra}"
+    return f"{_NONE}: {_HOW.format(file=where)}{extra}"
 
 
 def _from_environment(env: Mapping[str, str]) -> Credentials | str | None:

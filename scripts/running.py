@@ -21,7 +21,6 @@ from tickloom.scripts.view import screen
 
 Seconds = Annotated[float, typer.Option("--seconds", min=0, help="End after this long; 0: only at Ctrl-C.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object, the last line on stdout.")]
-Dashboard = Annotated[str, typer.Option("--dashboard", help="Port of the dashboard on 127.0.0.1, or off.")]
 
 REDRAW_S = 0.25
 LINE_S = 5.0
@@ -40,6 +39,8 @@ def run_session(session: Session, title: str, seconds: float, asked: threading.E
     except Cancelled:
         output.result(session.summary or NOTHING, as_json=as_json)
         return
+    if session.dashboard is not None:
+        output.say(f"dashboard at {session.dashboard}")
     try:
         lost = _watch(session, title, seconds, asked)
     finally:

@@ -336,7 +336,9 @@ class Weaver:
             self.chain = self.chain.extend(b"".join(rows))
         self.fixed = min((live.close_time for live in closed.values()), default=ALWAYS)
         if self.marks and bound != ALWAYS:
-            self.marks = tuple(m for m in self.marks if m.to_ns > bound or self.rule.bucket(m.to_ns - 1)[1] > bound)
+            # flat bars come with the bar after them: what lies between is not over before that one settles
+            over = min(bound, self.floor) if self._weaving.flats else bound
+            self.marks = tuple(m for m in self.marks if m.to_ns > over or self.rule.bucket(m.to_ns - 1)[1] > over)
 
     def _settle_block(self, before: Sequence[bytes], columns: DeltaColumns, closes: IntArray) -> None:
         """Settle a block of bars; `before` are the packed bars that settle ahead of it."""

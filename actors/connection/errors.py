@@ -13,6 +13,7 @@ Every message is one sentence: what, where, and what to do when there is somethi
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Awaitable
 from datetime import UTC, datetime
@@ -150,7 +151,9 @@ def translate(error: BaseException, where: str) -> GatewayError:
     if isinstance(error, aiohttp.InvalidURL):
         return GatewayUnreachable("the configured address is not a URL")
     if isinstance(error, OSError):  # ClientOSError and ClientConnectorError are
-        return GatewayUnreachable(f"{where} cannot be reached: {error.strerror or type(error).__name__}")
+        return GatewayUnreachable(
+            f"{where} cannot be reached: {os.strerror(error.errno) if error.errno else 'no answer'}"
+        )
     return GatewayUnreachable(f"{where} broke off ({type(error).__name__})")
 
 

@@ -20,7 +20,8 @@ from tickloom.messages.market import Prints, as_int64, as_list
 
 
 class _Contract(msgspec.Struct):
-    newest: int  # the newest stamp received, or when its subscription was first confirmed
+    newest: int  # the newest stamp received; before the first, when its subscription was first confirmed
+    traded: bool = False
     cause: str = ""  # why it is missing; empty while it is not
     confirmed: int = 0  # when its subscription was confirmed again; 0: not yet
 
@@ -73,7 +74,8 @@ class GapTracker:
                 continue  # a contract nobody asked for: validation refuses it
             if contract.cause and contract.confirmed:
                 gaps.append(self._close(name, contract, first + 1, now_ns))
-            contract.newest = max(contract.newest, newest)
+            contract.newest = max(contract.newest, newest) if contract.traded else newest
+            contract.traded = True
         return gaps
 
     def on_time(self, now_ns: int) -> list[Gap]:

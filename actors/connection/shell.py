@@ -137,7 +137,7 @@ class HubActor(AsyncActor):
         self._pump: asyncio.Task[None] | None = None
         self._used: Secret | None = None
 
-    # --- hooks -------------------------------------------------------------------------------------------------------
+    # --- hooks ------------------------------------------------------------
 
     async def on_start(self) -> None:  # type: ignore[override]  # pykka's hook of this name is not async
         """Begin to connect. An incarnation that follows a crash says so: the link was lost with it."""
@@ -231,7 +231,7 @@ class HubActor(AsyncActor):
         self._health.offer(link)
         self._listener(link)
 
-    # --- what comes in -----------------------------------------------------------------------------------------------
+    # --- what comes in ------------------------------------------------------------
 
     def _emit(self, item: Intake) -> None:
         """Hand an item to the sequencer, or let it wait here in order."""

@@ -313,7 +313,7 @@ class HubConnection:
 
     async def _keep_time(self, socket: Socket) -> None:
         """Send pings and acknowledgements when due; end when the peer has been silent for too long."""
-        # what is due may come sooner while we sleep: a pong, a message to acknowledge; so never sleep for longer than this
+        # what is due may become so while we sleep (a pong, a message to acknowledge): never sleep longer than this
         longest = self.settings.ping_interval or 3600.0
         if self._engine.stateful:
             longest = min(longest, self.settings.limits.acknowledge)

@@ -109,7 +109,7 @@ class TokenActor(AsyncActor):
         self._cancel_alarm: Callable[[], None] | None = None
         self._refusal: GiveUp | None = None
 
-    # --- hooks -------------------------------------------------------------------------------------------------------
+    # --- hooks ------------------------------------------------------------
 
     async def on_start(self) -> None:  # type: ignore[override]  # pykka's hook of this name is not async
         """Take the token that is there, or log in; after a crash, go on where the life stood."""
@@ -147,7 +147,7 @@ class TokenActor(AsyncActor):
         if self._http is not None:
             await self._http.close()
 
-    # --- the life ------------------------------------------------------------------------------------------------------
+    # --- the life ------------------------------------------------------------
 
     def _token(self) -> Secret:
         if self._refusal is not None:

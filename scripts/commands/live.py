@@ -10,7 +10,9 @@ import typer
 from tickloom import Session
 from tickloom.config.sources import load
 from tickloom.errors import UsageError
-from tickloom.scripts.running import Dashboard, Json, Seconds, run_session
+from tickloom.scripts.dashboard import Dashboard, browser_key, where
+from tickloom.scripts.output import say
+from tickloom.scripts.running import Json, Seconds, run_session
 from tickloom.scripts.signals import interruptible
 
 
@@ -20,7 +22,7 @@ def live(
     out: Annotated[Path | None, typer.Option(help="Folder for Parquet files of bars and rejects.")] = None,
     record: Annotated[Path | None, typer.Option(help="Folder for the message log.")] = None,
     seconds: Seconds = 0.0,
-    dashboard: Dashboard = "off",
+    dashboard: Dashboard = None,
     config: Annotated[Path | None, typer.Option(help="Settings file; default: tickloom.toml, if there is one.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -42,12 +44,14 @@ def live(
         "session.timeframes": timeframes,
         "recorder.dir": str(record) if record else None,
         "sinks.out": str(out) if out else None,
+        **where(dashboard),
     }
     settings = load(config, overrides=overrides).settings
     if not settings.session.contracts:
         raise UsageError("no contract to follow: name one, like `tickloom live CON.F.US.MNQ.Z25`")
+    say(f"connecting to {settings.gateway.api_url}")
     with interruptible() as asked:
-        run_session(Session(settings), "tickloom live", seconds, asked, as_json=as_json)
+        run_session(Session(settings, dashboard_key=browser_key()), "tickloom live", seconds, asked, as_json=as_json)
 
 
 def register(app: typer.Typer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,7 +41,7 @@ OTHER_POINTS = ("start", "before_batch", "after_batch", "on_control")
 
 
 @pytest.fixture(scope="module")
-def recorded(emulator: tuple[Emulator, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+def recorded(emulator: tuple[Emulator, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A log of a short live session, and the digest of its undisturbed bars."""
     running, key = emulator
     log = tmp_path_factory.mktemp("recorded") / "log"
@@ -59,7 +59,7 @@ def recorded(emulator: tuple[Emulator, str], tmp_path_factory: pytest.TempPathFa
         for bar, _ in zip(session.bars(MNQ, "1s"), range(3), strict=False):
             assert bar.trades
     assert session.summary is not None
-    yield log, session.summary.digest
+    return log, session.summary.digest
 
 
 @pytest.mark.parametrize("rows", [1, 7, 100_000])
@@ -69,7 +69,9 @@ def test_one_log_one_digest_at_any_batch_size(recorded: tuple[Path, str], rows: 
 
 
 @pytest.mark.parametrize("path", FOLDS)
-def test_a_fold_crashed_at_every_point_gives_the_same_bars(recorded: tuple[Path, str], tmp_path: Path, path: str) -> None:
+def test_a_fold_crashed_at_every_point_gives_the_same_bars(
+    recorded: tuple[Path, str], tmp_path: Path, path: str
+) -> None:
     log, digest = recorded
     plan = FaultPlan()
     for nth, point in enumerate(FOLD_POINTS, start=1):

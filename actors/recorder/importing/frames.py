@@ -14,11 +14,12 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pyarrow as pa
 
 from tickloom.actors.recorder.errors import ImportFault
 from tickloom.actors.recorder.importing.tables import Ticks
-from tickloom.messages.market import Side
+from tickloom.messages.market import Side, as_int64
+from tickloom.messages.projectx import TRADE, WirePrint
+from tickloom.messages.stamps import StampParser
 
 _STAMPED = re.compile(rb"(\d{10,19}) +(?=[\[{])")
 _RECORD_SEPARATOR = b"\x1e"
@@ -55,16 +56,9 @@ class _Event(msgspec.Struct):
     arguments: msgspec.Raw = msgspec.Raw()
 
 
-class _Print(msgspec.Struct):
-    price: float
-    timestamp: str
-    volume: int
-    type: int = int(Side.UNKNOWN)
-
-
 _event_decoder = msgspec.json.Decoder(_Event)
 _text_decoder = msgspec.json.Decoder(str)
-_trade_decoder = msgspec.json.Decoder(tuple[str, list[_Print] | _Print])
+_trade_decoder = msgspec.json.Decoder(tuple[str, list[WirePrint] | WirePrint])
 
 
 class _Column:
@@ -119,7 +113,7 @@ def _take(
     """Gather what a message says; return its kind when it is not one of trades."""
     try:
         event = _event_decoder.decode(message)
-        if event.target == "GatewayTrade":
+        if event.target == TRADE:
             contract, prints = _trade_decoder.decode(event.arguments)
             column = columns.setdefault(contract, _Column())
             for one in prints if isinstance(prints, list) else [prints]:
@@ -144,7 +138,7 @@ def _add(column: _Column, recv: int, line: int, time: Any, price: float, size: f
     column.time.append(time)
     column.price.append(price)
     column.size.append(size)
-    column.side.append(side if side in (Side.BUY, Side.SELL) else Side.UNKNOWN)
+    column.side.append(side)
 
 
 def _ticks(name: str, key: str, column: _Column, *, named: bool) -> Ticks:
@@ -154,26 +148,17 @@ def _ticks(name: str, key: str, column: _Column, *, named: bool) -> Ticks:
         line = column.line[bad[0]]
         raise ImportFault(f"{name}, line {line}: price and size must be finite numbers, the size not below zero")
     if named:
-        times = pa.array(column.time, pa.utf8())
-        try:
-            ts = np.asarray(times.cast(pa.timestamp("ns", "UTC")).cast(pa.int64()))
-        except pa.ArrowException:
-            row = next(i for i, text in enumerate(column.time) if not _is_stamp(text))
+        stamps, wrong = StampParser().many(column.time)
+        if wrong:
+            text = column.time[wrong[0]]
             raise ImportFault(
-                f"{name}, line {column.line[row]}, field 'timestamp': {column.time[row]!r} stands where a time with a "
-                "zone is wanted"
-            ) from None
+                f"{name}, line {column.line[wrong[0]]}, field 'timestamp': {text!r} stands where a time with a zone is "
+                "wanted"
+            )
+        ts = as_int64(stamps)
     else:
         ts = np.array(column.time, np.int64) * 1_000_000
     recv = np.array(column.recv, np.int64)
     size = np.array(column.size, np.int64) if named else np.zeros(len(price), np.int64)
     side = np.array(column.side, np.int64)
     return Ticks(key, ts, price, size, side, recv if len(recv) and int(recv.min()) >= 0 else None)
-
-
-def _is_stamp(text: str) -> bool:
-    try:
-        pa.array([text]).cast(pa.timestamp("ns", "UTC"))
-    except pa.ArrowException:
-        return False
-    return True

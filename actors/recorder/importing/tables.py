@@ -128,12 +128,12 @@ def read_parquet(name: str, source: Any, contract: str, layout: Layout) -> Ticks
     price = _numbers(name, names[places["price"]], cells["price"])
     bad = np.flatnonzero(~np.isfinite(price))
     if len(bad):
-        _fault(name, f"row {bad[0] + 1}", names[places["price"]], price[bad[0]], "a finite number")
+        _fault(name, f"row {bad[0] + 1}", names[places["price"]], float(price[bad[0]]), "a finite number")
     counts = _numbers(name, names[places["size"]], cells["size"])
     bad = np.flatnonzero(_bad_sizes(counts, layout.size_step))
     if len(bad):
         wanted = f"a multiple of {layout.size_step}, not below zero"
-        _fault(name, f"row {bad[0] + 1}", names[places["size"]], counts[bad[0]], wanted)
+        _fault(name, f"row {bad[0] + 1}", names[places["size"]], float(counts[bad[0]]), wanted)
     sides = np.full(len(table), int(Side.UNKNOWN), np.int64)
     if "side" in cells:
         texts = cells["side"].cast(pa.utf8())

@@ -37,6 +37,9 @@ from tickloom.messages.market import NS, FloatArray, Instrument, IntArray, Print
 _ROWS = 65_536
 _DAY = 86_400 * NS
 _AFTER_END = 60 * NS
+_SETTINGS: dict[str, object] = {"validation": {"zero_size": "accept"}}
+"""What was recorded with a size of nought was printed so; it moves prices, and adds nothing to the volume."""
+
 _OPTIONS = LogOptions(batch_rows=_ROWS, segment_ns=0, sync_ns=2**62, threads=True)
 
 
@@ -120,7 +123,7 @@ def import_ticks(
         day: the date that times of day belong to.
         drop_repeated_last: leave out a file's last row when it equals the one before; None: for files of Lean's ticks.
         calendar: the session calendar of the instruments.
-        settings: what else the session's start should say.
+        settings: what else the session's start should say, by section; sizes of nought are accepted otherwise.
         calendars: session calendars for the session's start.
         replace: put the new log in place of one that is there.
         program: name and version for headers and the session's start.
@@ -185,7 +188,7 @@ def import_ticks(
     start = SessionStarted(
         recv_ns=0,
         version=program,
-        settings={**(settings or {}), **told},
+        settings={**_SETTINGS, **(settings or {}), **told},
         instruments=instruments,
         timeframes=(),
         calendars=dict(calendars or {}),
@@ -325,8 +328,8 @@ def _check_target(target: Path, *, replace: bool) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    base = path.name.removesuffix(index_path(Path()).name)
-    return path.name == LOCK_NAME or number_of(path.with_name(base)) is not None
+    segment = path.with_suffix("") if path.suffix == index_path(path).suffix else path
+    return path.name == LOCK_NAME or number_of(segment) is not None
 
 
 def _write(target: Path, ticks: list[Ticks], start: SessionStarted, *, replace: bool, program: str) -> None:

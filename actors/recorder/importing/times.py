@@ -22,6 +22,7 @@ SCALES = {"s": 9, "ms": 6, "us": 3, "ns": 0}
 _DAY = 86_400 * NS
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 _ZONED = re.compile(r".*\d\d:\d\d.*(Z|[+-]\d\d(:?\d\d)?)")
+_FRACTION = r"\.\d{1,9}$"
 _ISO = re.compile(
     r"\d{4}-\d\d-\d\d([ T]\d\d(:\d\d(:\d\d(\.\d{1,9})?)?)?(Z|[+-]\d\d(:?\d\d)?)?)?",
 )
@@ -134,16 +135,16 @@ def to_ns(column: pa.Array, form: TimeFormat) -> IntArray:
 
 def _by_pattern(column: pa.Array, form: TimeFormat) -> IntArray:
     """Parse each different second once; the fraction, which strptime does not know to nine digits, by itself."""
-    halves = pc.split_pattern(column, ".", max_splits=1)
-    heads = pc.list_element(halves, 0).dictionary_encode()
+    split = form.pattern.endswith("%S")
+    heads = (pc.replace_substring_regex(column, _FRACTION, "") if split else column).dictionary_encode()
     seconds = np.array([_second(text, form) for text in heads.dictionary.to_pylist()], np.int64)
     whole: IntArray = seconds[np.asarray(heads.indices)] * NS
-    if bool(pc.all(pc.equal(pc.list_value_length(halves), 1)).as_py()):
+    if not split:
         return whole
     fraction = pc.if_else(
-        pc.equal(pc.list_value_length(halves), 2), pc.replace_substring_regex(column, r"^[^.]*\.?", ""), ""
+        pc.match_substring_regex(column, _FRACTION), pc.replace_substring_regex(column, r"^.*\.", ""), ""
     )
-    padded = pc.utf8_slice_codeunits(pc.utf8_rpad(fraction, 9, "0"), 0, 9)
+    padded = pc.utf8_rpad(fraction, 9, "0")
     nanos: IntArray = np.asarray(padded.cast(pa.int64()))
     return whole + nanos
 

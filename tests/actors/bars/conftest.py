@@ -77,8 +77,8 @@ def validated(items: Iterable[Item], seq: int, *, arrays: bool = False) -> Valid
 
 
 def cut(things: Sequence[Any], rng: random.Random | None) -> list[Sequence[Any]]:
-    """Cut a sequence into random parts; into one without a generator."""
-    if rng is None or len(things) < 2:
+    """Cut a sequence into random parts; into one without a generator, and now and then with one."""
+    if rng is None or len(things) < 2 or rng.random() < 0.25:
         return [things] if things else []
     edges = sorted(rng.sample(range(1, len(things)), rng.randint(0, len(things) - 1)))
     return [things[a:b] for a, b in zip([0, *edges], [*edges, len(things)], strict=True)]

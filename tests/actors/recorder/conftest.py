@@ -24,7 +24,9 @@ Number = Callable[..., list[Numbered]]
 WriteLog = Callable[..., Path]
 
 
-def frames(count: int = 1, at: int = 0, *, prints: int = 1, source: str = "market/1", contract: str = MNQ.contract) -> Frames:
+def frames(
+    count: int = 1, at: int = 0, *, prints: int = 1, source: str = "market/1", contract: str = MNQ.contract
+) -> Frames:
     """Frames `at`, `at + 1`, … of a feed that sends one a millisecond, each with so many prints."""
     recv = [START + (at + i) * MS for i in range(count)]
     rows = [(i, n) for i in range(count) for n in range(prints)]

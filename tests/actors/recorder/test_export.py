@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-import polars
+import polars as pl
 import pyarrow.parquet
 import pytest
 
@@ -34,7 +34,7 @@ def test_parquet_holds_every_print_with_its_times(log, tmp_path):
     assert table.column("time").cast("int64").to_pylist() == [p.ts_ns for p in said]
     assert table.column("tick").to_pylist() == [p.tick for p in said]
     assert set(table.column("side").to_pylist()) == {"buy", "sell", "unknown"}
-    assert polars.read_parquet(tmp_path / "ticks.parquet").height == len(said)
+    assert pl.read_parquet(tmp_path / "ticks.parquet").height == len(said)
 
 
 def test_csv_can_be_imported_again_to_the_same_prints(kit, log, tmp_path):
@@ -59,7 +59,7 @@ def test_json_lines_hold_every_frame_and_record(log, tmp_path):
 
 
 def test_a_stretch_can_be_exported(kit, log, tmp_path):
-    directory, records = log
+    directory, _ = log
     low, high = kit.START + 25 * kit.MS, kit.START + 35 * kit.MS
     assert export(directory, tmp_path / "part.parquet", from_ns=low, to_ns=high).rows == 20
 

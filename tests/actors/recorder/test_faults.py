@@ -143,7 +143,9 @@ def test_lost_frames_without_prints_make_a_gap_of_no_length(kit, writer, disk, t
 
 def test_more_contracts_than_numbers_share_one_gap(kit, writer, disk, tmp_path):
     names = tuple(f"C{i}" for i in range(40))
-    many = Prints(names, list(range(40)), [kit.START + i for i in range(40)], [1.0] * 40, [1] * 40, [0] * 40, [0] * 40, 0)
+    many = Prints(
+        names, list(range(40)), [kit.START + i for i in range(40)], [1.0] * 40, [1] * 40, [0] * 40, [0] * 40, 0
+    )
     disk.errors["create"] = errno.EIO
     with pytest.raises(LogWriteError):
         writer.append([Numbered(7, Frames("m", [kit.START], [0], [b""], many))], 0)

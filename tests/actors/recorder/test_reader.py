@@ -59,7 +59,9 @@ def test_a_stretch_of_sequence_numbers_is_just_that(log, start, stop, raw):
 
 @given(start=st.integers(-5, 420), stop=st.integers(-5, 420))
 @settings(max_examples=60, deadline=None)
-def test_a_stretch_of_time_begins_at_the_first_row_past_it_and_ends_before_the_first_past_its_end(kit, log, start, stop):
+def test_a_stretch_of_time_begins_at_the_first_row_past_it_and_ends_before_the_first_past_its_end(
+    kit, log, start, stop
+):
     directory, records = log
     low, high = kit.START + start * kit.MS, kit.START + stop * kit.MS
     stamps = [getattr(r, "recv_ns", None) or r.record.recv_ns for r in records]
@@ -83,7 +85,9 @@ def test_seeking_reads_only_what_is_asked_for(log, monkeypatch):
     read = []
     with LogReader(directory) as reader:
         monkeypatch.setattr(
-            reader, "_fill", lambda found, offset, view, fill=reader._fill: (read.append(len(view)), fill(found, offset, view))
+            reader,
+            "_fill",
+            lambda found, offset, view, fill=reader._fill: (read.append(len(view)), fill(found, offset, view)),
         )
         monkeypatch.setattr(reader_module, "_CHUNK_BYTES", 1)
         assert len(list(reader.items(from_seq=200, to_seq=201))) == 1
@@ -192,7 +196,7 @@ def test_what_does_not_touch_the_damage_can_be_read(log, tmp_path):
 
 
 def test_damage_since_the_index_was_made_is_noticed_all_the_same(log, tmp_path):
-    directory, records = copy(log, tmp_path)
+    directory, _ = copy(log, tmp_path)
     LogReader(directory).close()
     with LogReader(directory) as reader:
         unit = reader.segments[0].unit(0)
@@ -204,7 +208,7 @@ def test_damage_since_the_index_was_made_is_noticed_all_the_same(log, tmp_path):
 
 @pytest.mark.parametrize("number", [2, 3])
 def test_a_segment_that_is_gone_from_the_middle_is_missed(log, tmp_path, number):
-    directory, records = copy(log, tmp_path)
+    directory, _ = copy(log, tmp_path)
     (directory / name_of(number)).unlink()
     with LogReader(directory) as reader:
         with pytest.raises(DamagedLog, match="goes on after number"):

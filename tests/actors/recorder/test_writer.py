@@ -282,8 +282,12 @@ def test_a_closed_writer_takes_nothing(kit, tmp_path):
 
 
 def test_a_writer_left_by_an_exception_behaves_as_after_a_crash(kit, tmp_path):
-    with pytest.raises(KeyError), open_writer(tmp_path, batch_rows=1) as writer:
-        writer.append(kit.number([kit.started()]), 0)
-        raise KeyError
+    def crash():
+        with open_writer(tmp_path, batch_rows=1) as writer:
+            writer.append(kit.number([kit.started()]), 0)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        crash()
     assert not scan(tmp_path / name_of(1)).sealed
     assert [type(r.record) for r in whole(tmp_path)] == [SessionStarted]

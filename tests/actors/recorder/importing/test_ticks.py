@@ -1,0 +1,424 @@
+"""Files somebody else recorded become logs: the real ones, whole; and wrong ones are refused with their place."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import zipfile
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from tickloom.actors.recorder.errors import ImportFault, LogInUse
+from tickloom.actors.recorder.importing.ticks import import_ticks
+from tickloom.actors.recorder.reader import LogReader
+from tickloom.actors.recorder.writer import LogWriter
+from tickloom.messages.control import Beat, SessionStarted, SessionStopped
+from tickloom.messages.intake import Frames
+from tickloom.messages.market import NS, Side
+from tickloom.messages.records import ControlRecord
+
+DAY = 86_400 * NS
+GOOD = "time,price,size,side\n2024-01-15 08:30:00.5,100.25,3,buy\n2024-01-15 08:30:01,100.50,1,S\n2024-01-15 08:30:01,100.25,2,\n"
+
+
+# ------------------------------------------------------------------------------------------ real ticks
+
+
+def zipped(path):
+    """The rows of a Lean zip by tag, read with nothing of ours; the doubled last row is left out."""
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            day = datetime.strptime(name[:8], "%Y%m%d").replace(tzinfo=ZoneInfo("UTC"))
+            rows = list(csv.reader(io.TextIOWrapper(archive.open(name))))
+            yield name[:-4].rpartition("_")[2], int(day.timestamp()) * 1000, rows[:-1]
+
+
+@pytest.fixture(scope="module")
+def gold(data, tmp_path_factory):
+    log = tmp_path_factory.mktemp("gold") / "log"
+    days = [data / "gold-2013" / f"tick_201310{day}_trade.zip" for day in ("07", "08")]
+    return days, log, import_ticks(days, log, "GC.{}", tick_size="0.1")
+
+
+def test_both_days_of_gold_are_there_tick_for_tick(gold, prints):
+    days, log, report = gold
+    said: dict[str, list[tuple[int, float, int]]] = {}
+    for day in days:
+        for tag, midnight, rows in zipped(day):
+            said.setdefault(f"GC.{tag}", []).extend(
+                ((midnight + int(r[0])) * 1_000_000, float(r[1]), int(r[2])) for r in rows
+            )
+    found: dict[str, list[tuple[int, float, int]]] = {}
+    for p in prints(log):
+        found.setdefault(p.contract, []).append((p.ts_ns, p.price, p.size))
+    assert found == said
+    assert report.rows == {name: len(rows) for name, rows in said.items()}
+    assert (report.dropped, report.off_grid, report.inferred) == (18, 0, ())
+    assert any(p[2] == 0 for p in found["GC.201410"])
+
+
+def test_minute_bars_of_the_imported_gold_are_quantconnects(gold, data):
+    """The bars by polars, from the log's columns; the 21:00 hour differs by their session (see the data's manifest)."""
+    _, log, _ = gold
+    with LogReader(log) as reader:
+        table = pa.Table.from_batches(reader.batches(["contract", "ts_ns", "price", "size", "kind"]))
+    ticks = pl.from_arrow(table.filter(pa.compute.less(table["kind"], 3)))
+    bars = ticks.group_by(pl.col("contract").cast(str), minute=pl.col("ts_ns") // (60 * NS), maintain_order=True).agg(
+        o=pl.col("price").first(), h=pl.col("price").max(), l=pl.col("price").min(),
+        c=pl.col("price").last(), v=pl.col("size").sum(),
+    )  # fmt: skip
+    ours = {(r[0], r[1]): r[2:] for r in bars.iter_rows()}
+    theirs = {}
+    for day in ("07", "08"):
+        with zipfile.ZipFile(data / "gold-2013" / f"minute_201310{day}_trade.zip") as archive:
+            for name in archive.namelist():
+                midnight = int(datetime.strptime(name[:8], "%Y%m%d").replace(tzinfo=ZoneInfo("UTC")).timestamp()) // 60
+                for r in csv.reader(io.TextIOWrapper(archive.open(name))):
+                    key = (f"GC.{name[:-4].rpartition('_')[2]}", midnight + int(r[0]) // 60_000)
+                    theirs[key] = (*map(float, r[1:5]), int(r[5]))
+    assert len(theirs) > 2000
+    assert ours == theirs
+
+
+def test_the_log_of_gold_replays_in_order_of_receipt_and_ends_past_its_day(gold, records):
+    _, log, report = gold
+    found = records(log)
+    start, *frames, beat, stop = found
+    assert isinstance(start.record, SessionStarted)
+    assert {i.contract: (i.numerator, i.denominator) for i in start.record.instruments} == {
+        name: (1, 10) for name in report.rows
+    }
+    assert start.record.recv_ns % DAY == 0
+    assert isinstance(beat.record, Beat)
+    assert isinstance(stop.record, SessionStopped)
+    assert beat.record.recv_ns == (report.last_ns // DAY + 1) * DAY + 60 * NS
+    stamps = [r.recv_ns for r in frames]
+    assert stamps == sorted(stamps)
+    assert {r.source for r in frames} == {"import"}
+    assert [p.tick for r in frames for p in r.prints] == list(range(len(frames)))
+
+
+def test_one_contract_of_a_zip_can_be_chosen_by_its_name(data, tmp_path, prints):
+    day = data / "gold-2013" / "tick_20131008_trade.zip"
+    report = import_ticks(day, tmp_path / "log", "GC.201412")
+    (said,) = [rows for tag, _, rows in zipped(day) if tag == "201412"]
+    assert report.rows == {"GC.201412": len(said)}
+    assert [p.price for p in prints(tmp_path / "log")] == [float(r[1]) for r in said]
+    with pytest.raises(ImportFault, match=r"holds 8 files \(201310, .*name the contract so that it holds one of these"):
+        import_ticks(day, tmp_path / "other", "GC")
+
+
+def test_es_is_there_tick_for_tick_in_chicago_time(data, tmp_path, prints):
+    path = data / "es-2013" / "es_20130901_20130903.csv.gz"
+    report = import_ticks(path, tmp_path / "log", "CON.F.US.EP.U13", timezone="America/Chicago")
+    with gzip.open(path, "rt") as file:
+        said = [
+            (
+                int(datetime.fromisoformat(r["DateTime"]).replace(tzinfo=ZoneInfo("America/Chicago")).timestamp() * 1000 + 0.5)
+                * 1_000_000,
+                float(r["Price"]),
+                int(r["Volume"]),
+            )
+            for r in csv.DictReader(file)
+        ]
+    assert [(p.ts_ns, p.price, p.size) for p in prints(tmp_path / "log")] == said
+    assert (report.ticks, report.tick_size, report.inferred) == (200_000, {"CON.F.US.EP.U13": "0.25"}, ("CON.F.US.EP.U13",))
+    assert (report.ambiguous, report.out_of_order) == (0, 0)
+
+
+def test_bitcoin_is_there_trade_for_trade_with_both_clocks(data, tmp_path, records):
+    path = data / "btcusdt-2024" / "btcusdt_20240808.gz"
+    report = import_ticks(path, tmp_path / "log", "BTCUSDT")
+    said = []
+    with gzip.open(path, "rt") as file:
+        for line in file:
+            local, _, text = line.partition(" ")
+            event = json.loads(text).get("data", {})
+            if event.get("e") == "trade":
+                side = Side.SELL if event["m"] else Side.BUY
+                said.append((int(local), event["T"] * 1_000_000, float(event["p"]), round(float(event["q"]) * 1000), side))
+    found = [(r.recv_ns, p.ts_ns, p.price, p.size, p.side) for r in records(tmp_path / "log") for p in getattr(r, "prints", ())]
+    assert found == said
+    assert len(said) == 21_313
+    assert (report.size_step, report.tick_size) == ("0.001", {"BTCUSDT": "0.1"})
+    assert sum(report.skipped.values()) + len(said) == 93_954
+    assert report.skipped["bookTicker"] == 66_089
+
+
+# ------------------------------------------------------------------------------------------ shapes of files
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
+
+
+def rows(found):
+    return [(p.ts_ns, p.price, p.size, p.side) for p in found]
+
+
+BASE = 1_705_307_400 * NS
+SAID = [(BASE + NS // 2, 100.25, 3, 0), (BASE + NS, 100.5, 1, 1), (BASE + NS, 100.25, 2, 2)]
+
+
+def test_a_csv_with_a_header_needs_nothing_said(tmp_path, prints):
+    report = import_ticks(write(tmp_path / "a.csv", GOOD), tmp_path / "log", "X")
+    assert rows(prints(tmp_path / "log")) == SAID
+    assert (report.rows, report.first_ns, report.last_ns) == ({"X": 3}, SAID[0][0], SAID[-1][0])
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        (GOOD.partition("\n")[2], {}),
+        (GOOD.replace(",", ";"), {}),
+        (GOOD.replace(",", "\t").replace("\n", "\r\n"), {}),
+        ("\ufeff" + GOOD, {}),
+        (GOOD.replace("time,price,size,side", "a,b,c,d"), {"columns": "time,price,size,side"}),
+        (GOOD.replace("time,price,size,side", "a,b,c,d"), {"columns": "side=d,size=c,price=b,time=1"}),
+        ("\n".join(f"x,{line}" for line in GOOD.splitlines()), {"columns": "-,time,price,size,side"}),
+        (GOOD.replace("2024-01-15 ", "15.01.2024 "), {"time_format": "%d.%m.%Y %H:%M:%S"}),
+        (GOOD.replace("time", "date,time").replace("-15 ", "-15,"), {"columns": "date,time,price,size,side"}),
+        (GOOD.replace("2024-01-15 08:30:00.5", "30600500").replace("2024-01-15 08:30:01", "30601000"), {"time_format": "ms-of-day", "day": date(2024, 1, 15)}),
+        (GOOD.replace("2024-01-15 08:30:00.5", "1705307400.5").replace("2024-01-15 08:30:01", "1705307401"), {}),
+        (GOOD.replace("2024-01-15 08:30", "2024-01-15 02:30"), {"timezone": "America/Chicago"}),
+        (GOOD.replace("2024-01-15 08:30:00.5", "2024-01-15T02:30:00.5-06:00").replace("2024-01-15 08:30:01", "2024-01-15T08:30:01Z"), {"timezone": "Asia/Tokyo"}),
+        (GOOD.replace(",3,", ",3.0,"), {}),
+    ],
+)  # fmt: skip
+def test_the_same_ticks_may_be_written_many_ways(tmp_path, prints, text, options):
+    import_ticks(write(tmp_path / "a.csv", text), tmp_path / "log", "X", **options)
+    assert rows(prints(tmp_path / "log")) == SAID
+
+
+@pytest.mark.parametrize("suffix", ["gz", "zip"])
+def test_text_may_be_packed(tmp_path, prints, suffix):
+    path = tmp_path / f"a.csv.{suffix}"
+    if suffix == "gz":
+        path.write_bytes(gzip.compress(GOOD.encode()))
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.csv", GOOD)
+    import_ticks(path, tmp_path / "log", "X")
+    assert rows(prints(tmp_path / "log")) == SAID
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"time": pa.array([s[0] for s in SAID]).cast(pa.timestamp("ns", "UTC")), "side": pa.array(["buy", "sell", None])},
+        {"time": pa.array([s[0] // 1000 for s in SAID]).cast(pa.timestamp("us")), "side": pa.array([0, 1, 2])},
+        {"time": pa.array([s[0] for s in SAID]), "side": pa.array(["b", "s", "u"]).dictionary_encode()},
+        {"time": pa.array(["2024-01-15 08:30:00.5", "2024-01-15 08:30:01", "2024-01-15 08:30:01"]), "side": pa.array(["b", "s", ""])},
+    ],
+)  # fmt: skip
+def test_parquet_is_read_with_its_own_types(tmp_path, prints, columns):
+    table = pa.table(columns | {"price": [100.25, 100.5, 100.25], "volume": pa.array([3, 1, 2], pa.int32())})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    import_ticks(tmp_path / "a.parquet", tmp_path / "log", "X")
+    assert rows(prints(tmp_path / "log")) == SAID
+
+
+def gateway(*prints, contract="X"):
+    body = [
+        {"symbolId": "F", "price": p, "timestamp": t, "type": side, "volume": v} for t, p, v, side in prints
+    ]
+    return json.dumps({"type": 1, "target": "GatewayTrade", "arguments": [contract, body]})
+
+
+FRAMES = [
+    '{"type":6}\x1e',
+    gateway(("2024-01-15T08:30:00.5Z", 100.25, 3, 0)) + "\x1e",
+    gateway(("2024-01-15T02:30:01-06:00", 100.5, 1, 1), ("2024-01-15T08:30:01.0000000+00:00", 100.25, 2, 1)),
+    gateway(("2024-01-15T08:30:02Z", 7.0, 1, 1), contract="Y"),
+]
+
+
+def test_json_lines_of_the_gateways_frames(tmp_path, prints):
+    path = write(tmp_path / "a.jsonl", "\n".join(FRAMES))
+    report = import_ticks(path, tmp_path / "log", "X")
+    assert rows(prints(tmp_path / "log")) == [*SAID[:2], (*SAID[2][:3], 1)]
+    assert (report.rows, report.skipped) == ({"X": 3}, {"type 6": 1})
+    assert import_ticks(path, tmp_path / "all", "*").rows == {"X": 3, "Y": 1}
+    with pytest.raises(ImportFault, match="no trades of Z, only of X, Y"):
+        import_ticks(path, tmp_path / "none", "Z")
+
+
+def test_stamped_lines_of_the_gateways_frames_keep_their_receipt(tmp_path, records):
+    path = write(tmp_path / "a.log", "".join(f"{BASE + i * NS} {line}\n" for i, line in enumerate(FRAMES)))
+    import_ticks(path, tmp_path / "log", "X")
+    assert [r.recv_ns for r in records(tmp_path / "log") if not isinstance(r, ControlRecord)] == [
+        BASE + NS, BASE + 2 * NS, BASE + 2 * NS,
+    ]  # fmt: skip
+
+
+def test_ticks_out_of_order_stay_where_they_stood_and_receipt_only_rises(tmp_path, records):
+    text = "time,price,size\n" + "".join(f"{BASE + s * NS},100,1\n" for s in (1, 3, 2, 4))
+    report = import_ticks(write(tmp_path / "a.csv", text), tmp_path / "log", "X")
+    frames = [r for r in records(tmp_path / "log") if not isinstance(r, ControlRecord)]
+    assert [(r.prints[0].ts_ns - BASE) // NS for r in frames] == [1, 3, 2, 4]
+    assert [(r.recv_ns - BASE) // NS for r in frames] == [1, 3, 3, 4]
+    assert report.out_of_order == 1
+
+
+def test_sizes_in_fractions_need_their_step(tmp_path, prints):
+    path = write(tmp_path / "a.csv", f"time,price,size\n{BASE},100,0.006\n{BASE},100,1.5\n")
+    with pytest.raises(ImportFault, match=r"line 2, column 'size': '0.006' stands where a multiple of 1, not below zero"):
+        import_ticks(path, tmp_path / "log", "X")
+    import_ticks(path, tmp_path / "log", "X", size_step="0.001")
+    assert [p.size for p in prints(tmp_path / "log")] == [6, 1500]
+
+
+def test_prices_off_the_grid_are_counted_and_left_to_validation(tmp_path):
+    path = write(tmp_path / "a.csv", f"time,price,size\n{BASE},100.25,1\n{BASE},100.3,1\n")
+    report = import_ticks(path, tmp_path / "log", "X", tick_size="1/4")
+    assert (report.off_grid, report.tick_size, report.inferred) == (1, {"X": "0.25"}, ())
+
+
+def test_large_files_come_in_large_items(tmp_path):
+    text = "time,price,size\n" + "".join(f"{BASE + i},{100 + i % 9},1\n" for i in range(150_000))
+    import_ticks(write(tmp_path / "a.csv", text), tmp_path / "log", "X")
+    with LogReader(tmp_path / "log") as reader:
+        assert [len(n.item) for n in reader.items() if isinstance(n.item, Frames)] == [65_536, 65_536, 18_928]
+
+
+def test_the_day_the_clocks_go_back_is_read_right(tmp_path, prints):
+    """A made file, for none was found in public: a tick every ten minutes from 00:30 to 02:30 Chicago, twice through 01."""
+    wall = ["00:30", "00:50", "01:10", "01:30", "01:50", "01:10", "01:30", "01:50", "02:10", "02:30"]
+    text = "time,price,size\n" + "".join(f"2024-11-03 {t}:00,100,1\n" for t in wall)
+    report = import_ticks(write(tmp_path / "a.csv", text), tmp_path / "log", "X", timezone="America/Chicago")
+    first = int(datetime(2024, 11, 3, 5, 30, tzinfo=ZoneInfo("UTC")).timestamp()) * NS
+    assert [p.ts_ns for p in prints(tmp_path / "log")] == [first + i * 20 * 60 * NS for i in range(10)]
+    assert report.ambiguous == 6
+
+
+# ------------------------------------------------------------------------------------------ bad input
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("2024-01-15 08:30:02,abc,1,buy", r"a\.csv, line 4, column 'price': 'abc' stands where a number is wanted"),
+        ("2024-01-15 08:30:02,,1,buy", "line 4, column 'price': '' stands"),
+        ("2024-01-15 08:30:02,nan,1,buy", "line 4, column 'price': 'nan' stands"),
+        ("2024-01-15 08:30:02,inf,1,buy", "line 4, column 'price': 'inf' stands"),
+        ("2024-01-15 08:30:02,100,-1,buy", "line 4, column 'size': '-1' stands where a multiple of 1, not below zero"),
+        ("2024-01-15 08:30:02,100,1.5,buy", "line 4, column 'size': '1.5'"),
+        ("2024-01-15 08:30:02,100,,buy", "line 4, column 'size': ''"),
+        ("2024-01-15 08:30:02,100,1,long", "line 4, column 'side': 'long' stands where buy, sell or unknown is wanted"),
+        ("yesterday,100,1,buy", "line 4, column 'time': 'yesterday' stands where a time like"),
+        ("2024-01-15 08:30:02Z,100,1,buy", "line 4, column 'time'"),
+        (",100,1,buy", "line 4, column 'time': ''"),
+        ("2024-01-15 08:30:02,100", "line 4: 2 columns stand where 4 are wanted"),
+        ("2024-01-15 08:30:02,100,1,buy,extra", "line 4: 5 columns stand"),
+    ],
+)
+def test_a_bad_row_is_named_by_line_and_column_and_nothing_is_written(tmp_path, line, words):
+    rows = GOOD.splitlines()
+    path = write(tmp_path / "a.csv", "\n".join([*rows[:3], line, *rows[3:]]) + "\n")
+    with pytest.raises(ImportFault, match=words):
+        import_ticks(path, tmp_path / "log", "X")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_blank_lines_do_not_shift_the_line_named(tmp_path):
+    path = write(tmp_path / "a.csv", GOOD + "\n\n2024-01-15 08:30:02,x,1,buy\n")
+    with pytest.raises(ImportFault, match="line 7, column 'price'"):
+        import_ticks(path, tmp_path / "log", "X")
+
+
+def test_a_time_the_clock_skipped_is_named_by_line(tmp_path):
+    path = write(tmp_path / "a.csv", "time,price,size\n2024-03-10 01:59:00,1,1\n2024-03-10 02:30:00,1,1\n")
+    with pytest.raises(ImportFault, match=r"a\.csv, line 3, column 'time': 2024-03-10 02:30:00 never was in America/Chicago"):
+        import_ticks(path, tmp_path / "log", "X", timezone="America/Chicago")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "words"),
+    [
+        ("a.csv", "", {}, "it is empty"),
+        ("a.csv", "time,price,size\n", {}, "nothing after line 1"),
+        ("a.csv", "when,how,what\nx,y,z\n", {}, "line 2, column 'when'"),
+        ("a.csv", "1,2\n", {}, "no column for size among 2 columns"),
+        ("a.csv", GOOD, {"columns": "time,price,size=lots"}, "no column 'lots'"),
+        ("a.csv", GOOD, {"timezone": "Chicago"}, "no zone 'Chicago': give one such as America/Chicago"),
+        ("a.csv", GOOD, {"tick_size": "x"}, "--tick-size: 'x' is no step"),
+        ("a.csv", GOOD, {"size_step": 0}, "--size-step: 0 is no step"),
+        ("a.csv", GOOD, {"time_format": "fortnights"}, "no time format 'fortnights'"),
+        ("a.csv", f"time,price,size\n{BASE},3.14159265358979,1\n", {}, "no usual tick size: give --tick-size"),
+        ("a.zip", "no zip", {}, "cannot be read"),
+        ("a.gz", "no gzip", {}, "cannot be read"),
+        ("a.parquet", "no parquet", {}, "cannot be read as Parquet"),
+        ("a.jsonl", '{"type":6}\n', {}, "no trade in it, only type 6"),
+        ("a.jsonl", '{"e":"trade","T":1,"s":"A","p":"x","q":"1"}\n', {}, "line 1: it is no frame"),
+        ("a.jsonl", '{"type":6}\n{"type":\n', {}, "line 2: it is no frame"),
+        ("a.jsonl", gateway(("2024-01-15T08:30:00", 1.0, 1, 0)), {}, "line 1, field 'timestamp': '2024-01-15T08:30:00'"),
+        ("a.jsonl", '{"e":"trade","T":1,"s":"A","p":"1","q":"1"}\n{"e":"trade","T":1,"s":"B","p":"1","q":"1"}', {}, r"several symbols \(A, B\)"),
+        ("a.jsonl", '{"e":"trade","T":1,"s":"A","p":"1","q":"1"}\n' + gateway(("2024-01-15T08:30:00Z", 1.0, 1, 0)), {}, "mixes frames"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_imported_is_said_in_a_sentence(tmp_path, name, content, options, words):
+    path = write(tmp_path / name, content)
+    with pytest.raises(ImportFault, match=words):
+        import_ticks(path, tmp_path / "log", "X", **options)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"price": [1.0, None, 1.0]}, "row 2, column 'price': None"),
+        ({"price": [1.0, 1.0, float("nan")]}, "row 3, column 'price': nan"),
+        ({"price": ["a", "b", "c"]}, "column 'price' holds string, numbers are wanted"),
+        ({"size": [1, -1, 1]}, "row 2, column 'size'"),
+        ({"side": ["buy", "sell", "left"]}, "row 3, column 'side': 'left'"),
+        ({"time": ["x", "y", "z"]}, "column 'time': 'x' is no time"),
+    ],
+)
+def test_a_bad_row_of_parquet_is_named(tmp_path, changed, words):
+    table = {"time": [BASE] * 3, "price": [1.0] * 3, "size": [1] * 3, "side": ["buy"] * 3} | changed
+    pyarrow.parquet.write_table(pa.table(table), tmp_path / "a.parquet")
+    with pytest.raises(ImportFault, match=words):
+        import_ticks(tmp_path / "a.parquet", tmp_path / "log", "X")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.parquet"]
+
+
+def test_a_missing_file_is_said(tmp_path):
+    with pytest.raises(ImportFault, match=r"nowhere\.csv: it cannot be read \(No such file"):
+        import_ticks(tmp_path / "nowhere.csv", tmp_path / "log", "X")
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path, prints):
+    path = write(tmp_path / "a.csv", GOOD)
+    log = tmp_path / "log"
+    log.mkdir()
+    import_ticks(path, log, "X")
+    before = prints(log)
+    with pytest.raises(ImportFault, match="is not empty"):
+        import_ticks(path, log, "Y")
+    assert prints(log) == before
+    import_ticks(path, log, "Y", replace=True)
+    assert {p.contract for p in prints(log)} == {"Y"}
+    (log / "thesis.doc").touch()
+    with pytest.raises(ImportFault, match=r"'thesis\.doc', which is of no log"):
+        import_ticks(path, log, "Z", replace=True)
+    with pytest.raises(ImportFault, match="is a file"):
+        import_ticks(path, path, "X")
+    assert {p.name for p in tmp_path.iterdir()} == {"a.csv", "log"}
+
+
+def test_a_log_in_use_is_not_replaced(tmp_path, kit):
+    path = write(tmp_path / "a.csv", GOOD)
+    with LogWriter(tmp_path / "log", session="s") as writer:
+        writer.append(kit.number([kit.frames(1)]), 0)
+        writer.flush(0)
+        with pytest.raises(LogInUse):
+            import_ticks(path, tmp_path / "log", "X", replace=True)
+    assert {p.name for p in tmp_path.iterdir()} == {"a.csv", "log"}
