@@ -32,7 +32,7 @@ def prints_in(message: object) -> int:
 
 
 class RoutedActor(FoldActor[Any]):
-    """Runs `fold`, puts each output into the data lanes its type is routed to, and answers asks with `answer(state, ask)`.
+    """Runs `fold`, puts each output where its type is routed to, and answers asks with `answer(state, ask)`.
 
     A put that is refused because the receiver is gone for good is a dead letter of the receiver's mailbox: counted
     there.
@@ -55,7 +55,7 @@ class RoutedActor(FoldActor[Any]):
             ref.put(output, sender=self.context.path)
 
     def quarantined(self, messages: Sequence[Any], error: Exception) -> Sequence[Any]:
-        """Tell the ledger, where there is a route to it, how many prints are withheld. The messages are dead letters too."""
+        """Tell the ledger, where there is a route to it, how many prints are withheld."""
         prints = sum(map(prints_in, messages))
         if not prints or Withheld not in self._routes:
             return ()

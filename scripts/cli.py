@@ -44,13 +44,14 @@ def run(arguments: list[str] | None = None) -> int:
     from tickloom.scripts.commands import make_app
 
     sys.setswitchinterval(SWITCH_S)
-    app = make_app(NAME)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    app = make_app(NAME, given)
     if COMPLETION in os.environ:
         app(prog_name=NAME)  # a shell wants words to complete; typer answers and leaves
-    command = typer.main.get_command(app)
     try:
         # by hand, because typer's own `main` takes interrupts, broken pipes and errors for itself
-        with command.make_context(NAME, sys.argv[1:] if arguments is None else list(arguments)) as context:
+        command = typer.main.get_command(app)
+        with command.make_context(NAME, given) as context:
             command.invoke(context)
     except typer.Exit as end:
         return end.exit_code

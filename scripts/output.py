@@ -16,8 +16,7 @@ from typing import Any, TextIO
 
 import msgspec
 
-from tickloom.actors.connection.address import InsecureAddress
-from tickloom.actors.connection.errors import AuthenticationRefused, GatewayError
+from tickloom.actors.connection.errors import AuthenticationRefused, GatewayError, InsecureAddress
 from tickloom.actors.recorder.errors import LogError, LogWriteError
 from tickloom.config.calendars import CalendarError
 from tickloom.config.credentials import CredentialsError

@@ -18,9 +18,16 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from tickloom.actors.connection.address import InsecureAddress, checked, is_loopback, open_session, tls_context
+from tickloom.actors.connection.address import checked, is_loopback, open_session, tls_context
 from tickloom.actors.connection.dial import HubSettings
-from tickloom.actors.connection.errors import GatewayError, GatewayUnreachable, refused_status, translate, translated
+from tickloom.actors.connection.errors import (
+    GatewayError,
+    GatewayUnreachable,
+    InsecureAddress,
+    refused_status,
+    translate,
+    translated,
+)
 from tickloom.actors.connection.rest import Patience, RestClient
 from tickloom.actors.connection.skew import ClockSkew
 from tickloom.actors.connection.transport import HubConnection

@@ -209,9 +209,9 @@ class _Counter:
         if fold.by_volume:
             total = np.cumsum(size)
             base = -(count.volume if count is not None else 0)
-            while (at := int(np.searchsorted(total, base + fold.size)) + 1) < n:
-                starts.append(at)
-                base = int(total[at - 1])
+            while (stop := int(np.searchsorted(total, base + fold.size)) + 1) < n:
+                starts.append(stop)
+                base = int(total[stop - 1])
         else:
             first = fold.size - (count.trades if count is not None else 0)
             starts += range(first, n, fold.size)

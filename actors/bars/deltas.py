@@ -8,8 +8,9 @@ bar; it takes damaged data to get there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -78,8 +79,8 @@ def merge(a: Delta, b: Delta) -> Delta:
 def to_rows(columns: DeltaColumns, start: int = 0, stop: int | None = None) -> list[Delta]:
     """Return the rows `[start, stop)` of columns as deltas."""
     name, flags = columns.contract, columns.flags
-    parts = (getattr(columns, column)[start:stop].tolist() for column in _COLUMNS)
-    return [Delta(name, *row, flags) for row in zip(*parts, strict=True)]
+    fields: Any = (getattr(columns, column)[start:stop].tolist() for column in _COLUMNS)
+    return [Delta(name, *row, flags) for row in zip(*fields, strict=True)]
 
 
 def to_columns(rows: Sequence[Delta]) -> DeltaColumns:
@@ -87,8 +88,19 @@ def to_columns(rows: Sequence[Delta]) -> DeltaColumns:
     flags = 0
     for row in rows:
         flags |= row.flags
-    parts = (np.array([getattr(row, column) for row in rows], dtype=np.int64) for column in _COLUMNS)
-    return _sorted(DeltaColumns(rows[0].contract, *parts, flags=flags))
+    fields = (np.array([getattr(row, column) for row in rows], dtype=np.int64) for column in _COLUMNS)
+    return _sorted(_made(rows[0].contract, fields, flags))
+
+
+def take(columns: DeltaColumns, rows: IntArray | slice, **other: IntArray) -> DeltaColumns:
+    """Return some rows of columns; a column given in `other` is taken as it is."""
+    fields = (other[name] if name in other else getattr(columns, name)[rows] for name in _COLUMNS)
+    return _made(columns.contract, fields, columns.flags)
+
+
+def _made(contract: str, fields: Iterable[IntArray], flags: int) -> DeltaColumns:
+    columns: Any = tuple(fields)
+    return DeltaColumns(contract, *columns, flags)
 
 
 def run_starts(values: IntArray) -> IntArray:
@@ -111,7 +123,7 @@ def roll_up(columns: DeltaColumns, opens: IntArray, starts: IntArray) -> DeltaCo
     """
     n = len(opens)
     if len(starts) == n:  # one row a bucket already
-        return columns if columns.bucket is opens else _take(columns, slice(None), bucket=opens)
+        return columns if columns.bucket is opens else take(columns, slice(None), bucket=opens)
     ends = np.empty_like(starts)
     np.subtract(starts[1:], 1, out=ends[:-1])
     ends[-1] = n - 1
@@ -152,11 +164,8 @@ def join(parts: Sequence[DeltaColumns]) -> DeltaColumns:
     flags = 0
     for part in parts:
         flags |= part.flags
-    whole = DeltaColumns(
-        parts[0].contract,
-        *(np.concatenate([getattr(part, column) for part in parts]) for column in _COLUMNS),
-        flags=flags,
-    )
+    fields = (np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS)
+    whole = _made(parts[0].contract, fields, flags)
     if all(_follows(a, b) for a, b in pairwise(parts)):
         return roll_up(whole, whole.bucket, run_starts(whole.bucket))
     return _sorted(whole)
@@ -169,17 +178,12 @@ def _follows(a: DeltaColumns, b: DeltaColumns) -> bool:
     return bool((a.close_ts[-1], a.close_tick[-1]) < (b.open_ts[0], b.open_tick[0]))
 
 
-def _take(columns: DeltaColumns, rows: IntArray | slice, **other: IntArray) -> DeltaColumns:
-    parts = (other[c] if c in other else getattr(columns, c)[rows] for c in _COLUMNS)
-    return DeltaColumns(columns.contract, *parts, flags=columns.flags)
-
-
 def _sorted(columns: DeltaColumns) -> DeltaColumns:
     """Sort by bucket and merge rows of one bucket, whatever order their stamps are in."""
     order = np.lexsort((columns.open_tick, columns.open_ts, columns.bucket))
-    first = _take(columns, order)
+    first = take(columns, order)
     order = np.lexsort((columns.close_tick, columns.close_ts, columns.bucket))
-    both = _take(
+    both = take(
         first,
         slice(None),
         close=columns.close[order],

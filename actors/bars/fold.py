@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from tickloom.actors.bars.deltas import COLUMN_ROWS, roll_up, run_starts, to_rows
+from tickloom.actors.bars.deltas import COLUMN_ROWS, roll_up, run_starts, take, to_rows
 from tickloom.actors.bars.weave import BULK_ROWS, BucketRule, ContractState, Weaver, Weaving
 from tickloom.messages.bars import Bar, BarColumns, Bars, DeltaColumns, Reduced
 
@@ -92,8 +92,8 @@ class TimeframeFold:
             first, columns = Reduced(0, (), columns[:1]), columns[1:]
         elif columns and len(columns[0]) > 1:
             middle = len(columns[0]) // 2
-            first = Reduced(0, (), (_slice(columns[0], 0, middle),))
-            columns = (_slice(columns[0], middle, len(columns[0])),)
+            first = Reduced(0, (), (take(columns[0], slice(0, middle)),))
+            columns = (take(columns[0], slice(middle, None)),)
         elif len(on_time) > 1 or (on_time and late):
             middle = max(len(on_time) // 2, 1)
             first, rows = Reduced(0, on_time[:middle]), on_time[middle:] + late
@@ -242,8 +242,3 @@ class _Step:
 
 
 _NEW = ContractState()
-
-
-def _slice(columns: DeltaColumns, start: int, stop: int) -> DeltaColumns:
-    fields = (getattr(columns, field)[start:stop] for field in DeltaColumns.__struct_fields__[1:-1])
-    return DeltaColumns(columns.contract, *fields, flags=columns.flags)

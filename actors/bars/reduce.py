@@ -108,8 +108,16 @@ def halve(messages: Sequence[object]) -> tuple[Sequence[object], Sequence[object
 
 
 def _slice(trades: Trades, start: int, stop: int) -> Trades:
-    parts = (column[start:stop] for column in (trades.ts_ns, trades.price, trades.size, trades.side, trades.tick))
-    return Trades(trades.contract, *parts, trades.mono_ns)
+    part = slice(start, stop)
+    return Trades(
+        trades.contract,
+        trades.ts_ns[part],
+        trades.price[part],
+        trades.size[part],
+        trades.side[part],
+        trades.tick[part],
+        trades.mono_ns,
+    )
 
 
 class _Step:

@@ -7,7 +7,7 @@ in `reduce`; here is how they are computed fast.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -177,14 +177,14 @@ class Seconds:
         ends = np.empty_like(starts)
         np.subtract(starts[1:], 1, out=ends[:-1])
         ends[-1] = n - 1
-        first = (price[starts], ts[starts], tick[starts])
-        last = (price[ends], ts[ends], tick[ends])
-        fields = (*first, high, low, *last, volume, ends - starts + 1, notional, buy, sell)
+        opened, closed = ts[starts], ts[ends]
+        sums = (volume, ends - starts + 1, notional, buy, sell)
+        fields = (price[starts], opened, tick[starts], high, low, price[ends], closed, tick[ends], *sums)
         if len(starts) < COLUMN_ROWS:
             for new in zip(*(field.tolist() for field in fields), strict=True):
                 self._put(new)
         else:
-            self._columns.append(DeltaColumns(self.contract, fields[1] // WIDTH_NS * WIDTH_NS, *fields))
+            self._columns.append(DeltaColumns(self.contract, opened // WIDTH_NS * WIDTH_NS, *fields))
 
     def _second(self, columns: Columns) -> None:
         """Fold on-time trades of one second, in order of (stamp, arrival)."""
@@ -252,6 +252,7 @@ class Seconds:
             BarOverflowError: a delta's notional would leave int64.
         """
         name = self.contract
+        cell: Any
         rows = [Delta(name, bucket, *cell) for bucket, cell in self._cells.items()]
         late = [Delta(name, bucket, *cell, 0, mark) for (bucket, mark), cell in self._late.items()]
         for row in (*rows, *late):

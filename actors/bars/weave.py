@@ -17,7 +17,7 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from tickloom.actors.bars.deltas import join, merge, roll_up, run_starts, to_rows
+from tickloom.actors.bars.deltas import join, merge, roll_up, run_starts, take, to_rows
 from tickloom.actors.bars.digest import Chain, pack, pack_columns
 from tickloom.actors.bars.seconds import NEVER
 from tickloom.messages.bars import Bar, BarColumns, BarFlag, Delta, DeltaColumns, Mark
@@ -207,7 +207,7 @@ class Weaver:
         columns, closes = roll_up(columns, opens, starts), closes[starts]
         first, last = self._bulk(columns.bucket, closes)
         if last - first >= self._weaving.bulk_rows:
-            self._block = (_rows(columns, first, last), closes[first:last])
+            self._block = (take(columns, slice(first, last)), closes[first:last])
         else:
             first = last = len(columns)
         for start, stop in ((0, first), (last, len(columns))):
@@ -436,8 +436,3 @@ class Weaver:
 
 def _at(row: Delta, start: int) -> Delta:
     return row if row.bucket == start else msgspec.structs.replace(row, bucket=start)
-
-
-def _rows(columns: DeltaColumns, start: int, stop: int) -> DeltaColumns:
-    fields = (getattr(columns, field)[start:stop] for field in DeltaColumns.__struct_fields__[1:-1])
-    return DeltaColumns(columns.contract, *fields, flags=columns.flags)

@@ -194,10 +194,10 @@ class HubActor(AsyncActor):
         if self._http is not None:
             await self._http.close()
 
-    # --- the session's needs ---------------------------------------------------------------------------------------------
+    # --- the session's needs --------------------
 
     async def _run(self, session: HubSession) -> None:
-        """Run the session to its end. A feed that is lost for good is no crash: another start would not bring it back."""
+        """Run the session to its end. A feed lost for good is no crash: another start would not bring it back."""
         try:
             await session.run(await self._ask_token(CurrentToken()))
         except GatewayError as error:

@@ -1,18 +1,34 @@
-"""The commands, one module each, and the app they hang on."""
+"""The commands, one module each, and the app they hang on.
+
+Only the module of the command that was asked for is imported: `tickloom config check` need not wait for what a live
+session is made of. Help, completion and a command that does not exist want all of them.
+"""
 
 from __future__ import annotations
 
-from importlib import metadata
-from typing import Annotated
+from collections.abc import Sequence
+from importlib import import_module, metadata
+from typing import Annotated, Final
 
 import typer
 
 from tickloom.scripts import output
-from tickloom.scripts.commands import care, configure, demo, doctor, gateway, importing, live, replay
+
+MODULES: Final = {
+    "demo": "demo",
+    "live": "live",
+    "replay": "replay",
+    "import": "importing",
+    "log": "care",
+    "gateway": "gateway",
+    "doctor": "doctor",
+    "config": "configure",
+}
+"""The module of each command, in the order of `--help`."""
 
 
-def make_app(name: str) -> typer.Typer:
-    """Return the app with every command, in the order of `--help`."""
+def make_app(name: str, arguments: Sequence[str]) -> typer.Typer:
+    """Return the app with the command that `arguments` begin with, or with all if they begin with none."""
     app = typer.Typer(
         name=name,
         callback=root,
@@ -21,8 +37,9 @@ def make_app(name: str) -> typer.Typer:
         rich_markup_mode="markdown",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for module in (demo, live, replay, importing, care, gateway, doctor, configure):
-        module.register(app)
+    asked = arguments[0] if arguments else ""
+    for module in [MODULES[asked]] if asked in MODULES else MODULES.values():
+        import_module(f"{__name__}.{module}").register(app)
     return app
 
 

@@ -36,14 +36,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shipped_files() -> set[str]:
-    """What the tree says the wheel should hold: modules, type markers and TOML data of every package folder."""
+    """What the tree says the wheel should hold: modules, type markers, TOML data and the files of web pages."""
     files = set()
     for folder, package in FOLDERS.items():
         for path in (ROOT / folder).rglob("*"):
             if TOOLS & set(path.parents):
                 continue
             relative = path.relative_to(ROOT / folder)
-            if path.suffix in (".py", ".toml") or path.name == "py.typed":
+            data = "static" in relative.parts and path.is_file()
+            if path.suffix in (".py", ".toml") or path.name == "py.typed" or data:
                 files.add(f"{package}/{relative.as_posix()}")
     return files
 
