@@ -17,6 +17,7 @@ from tickloom.actors.bars.deltas import conflate
 from tickloom.actors.bars.fold import TimeframeFold
 from tickloom.actors.bars.reduce import ReduceFold
 from tickloom.actors.bars.shell import FinestActor, TimeframeActor
+from tickloom.actors.checkpoint.states import States
 from tickloom.actors.health.fold import HealthFold, Limits
 from tickloom.actors.health.shell import HealthActor
 from tickloom.actors.http.views import Views
@@ -52,6 +53,7 @@ VALIDATION: Final = "/pipeline/validation"
 FINEST: Final = "/pipeline/finest"
 BARS: Final = "/pipeline/bars"
 RECORDER: Final = "/recorder"
+CHECKPOINT: Final = "/checkpoint"
 STATISTICS: Final = "/observers/statistics"
 HEALTH: Final = "/observers/health"
 HISTORY: Final = "/observers/history"
@@ -69,13 +71,16 @@ MS: Final = 1_000_000
 
 @dataclass
 class Wires:
-    """What shells share: set before the tree starts, read only afterwards."""
+    """What shells share: set before the tree starts, read only afterwards. `carried` is what the log had come to."""
 
     settings: Settings
     session: str
     out: Path | None = None
     sequencer: Sequencer | None = None
     recorder: ChildSpec | None = None
+    checkpoint: ChildSpec | None = None
+    carried: States | None = None
+    states: Callable[[], States] | None = None
     feed: tuple[ChildSpec, ...] = ()
     clock: ChildSpec | None = None
     http: ChildSpec | None = None
@@ -104,6 +109,7 @@ def rules_of(settings: Settings) -> Rules:
         zero_size=v.zero_size,
         lateness_ns=settings.session.lateness_ms * MS,
         future_ns=v.future_ms * MS,
+        dry_run=v.dry_run,
     )
 
 
@@ -176,7 +182,7 @@ class Specs:
 
 
 def tree_spec(wires: Wires) -> SupervisorSpec:
-    """Return the whole tree; recorder, feed, clock and http are there when the wires have them."""
+    """Return the whole tree; recorder, checkpoint, feed, clock and http are there when the wires have them."""
     settings = wires.settings
     specs = Specs(settings)
     boxes = settings.mailboxes
@@ -267,6 +273,8 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
         specs.child("validation", validation, MailboxSpec(capacity=boxes.validation)),
     ]
     children = [specs.group("observers", observers), specs.group("pipeline", pipeline)]
+    if wires.checkpoint is not None:
+        children.insert(0, wires.checkpoint)
     if wires.recorder is not None:
         children.insert(0, wires.recorder)
     if wires.feed:

@@ -25,6 +25,7 @@ import numpy as np
 from tickloom.actors.validation.rules import (
     GRID_TOLERANCE,
     MAX_TICKS,
+    PASSABLE,
     REASONS,
     Held,
     Reason,
@@ -58,11 +59,15 @@ VECTOR_ROWS = 48
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """Exact totals: prints received (decoded or malformed), trades accepted, prints rejected by reason."""
+    """Exact totals: prints received (decoded or malformed), trades accepted, prints rejected by reason.
+
+    `flagged` counts, by reason, those among the accepted that only a dry run let pass.
+    """
 
     received: int = 0
     accepted: int = 0
     rejected: dict[str, int] = {}
+    flagged: dict[str, int] = {}
 
     @property
     def held(self) -> int:
@@ -137,8 +142,10 @@ class _Step:
         self.received = state.counts.received
         self.accepted = state.counts.accepted
         self.rejected = dict(state.counts.rejected)
+        self.flagged = dict(state.counts.flagged)
         self.seq = state.seq
         self.items: list[Trades | AnyControl] = []
+        self.passed: list[Validated] = []
         self.rejects: list[Reject] = []
         self.rows: dict[str, _Rows] = {}
         self.mono_ns = 0
@@ -287,13 +294,19 @@ class _Step:
         rules, name = self.rules, instrument.contract
         reference = self.references.get(name) or Reference()
         reason = check_row(rules, instrument, reference.newest_ns, ts, price, size, recv)
-        if reason is not None:
+        passed = reason is not None and rules.dry_run and reason in PASSABLE
+        if reason is not None and not passed:
             self._reject(name, tick, ts, price, size, side, reason)
             return
         ticks = on_grid(instrument, price)
         assert ticks is not None
         last = reference.last
+        if passed and reason is not None:
+            self._flag(name, tick, ts, price, size, side, reason)
         near = within_band(rules, last, ticks) if last is not None else ticks > 0 and not reference.held
+        if not near and rules.dry_run:
+            self._flag(name, tick, ts, price, size, side, "jump")
+            near = True
         if near:
             self._condemn(name, reference.held)
             self._accept(name, tick, ts, ticks, size, side, reference.newest_ns)
@@ -324,6 +337,10 @@ class _Step:
     def _reject(self, name: str, tick: int, ts: int, price: float, size: int, side: int, reason: Reason) -> None:
         self.rejected[reason] = self.rejected.get(reason, 0) + 1
         self.rejects.append(Reject(name, tick, ts, price, size, side, reason, REASONS[reason]))
+
+    def _flag(self, name: str, tick: int, ts: int, price: float, size: int, side: int, reason: Reason) -> None:
+        self.flagged[reason] = self.flagged.get(reason, 0) + 1
+        self.rejects.append(Reject(name, tick, ts, price, size, side, reason, f"{REASONS[reason]} (dry run: passed)"))
 
     def _condemn(self, name: str, held: tuple[Held, ...]) -> None:
         for h in held:
@@ -360,13 +377,18 @@ class _Step:
             self.items.append(rows.trades(name, self.mono_ns))
         self.rows = {}
 
-    def result(self) -> tuple[ValidationState, list[Output]]:
+    def cut(self) -> None:
+        """End the message at hand here, so that its number says exactly what is in it."""
         self.flush()
-        counts = Counts(self.received, self.accepted, self.rejected)
-        state = ValidationState(self.instruments, self.references, self.receipts, counts, self.seq)
-        outputs: list[Output] = [*self.learnt]
         if self.items:
-            outputs.append(Validated(self.seq, tuple(self.items), self.mono_ns, self.weight))
+            self.passed.append(Validated(self.seq, tuple(self.items), self.mono_ns, self.weight))
+            self.items, self.mono_ns, self.weight = [], 0, 0
+
+    def result(self) -> tuple[ValidationState, list[Output]]:
+        self.cut()
+        counts = Counts(self.received, self.accepted, self.rejected, self.flagged)
+        state = ValidationState(self.instruments, self.references, self.receipts, counts, self.seq)
+        outputs: list[Output] = [*self.learnt, *self.passed]
         outputs.extend(self.rejects)
         if self.beaten:
             outputs += [report(state), feed(state)]
@@ -377,7 +399,8 @@ def report(state: ValidationState) -> Report:
     """Return the totals as a report. They survive restarts, so there is one epoch only."""
     counts = state.counts
     rejected = {f"rejected_{reason}": number for reason, number in counts.rejected.items()}
-    return Report("validation", 0, {"received": counts.received, "accepted": counts.accepted, **rejected})
+    flagged = {f"flagged_{reason}": number for reason, number in counts.flagged.items()}
+    return Report("validation", 0, {"received": counts.received, "accepted": counts.accepted, **rejected, **flagged})
 
 
 def feed(state: ValidationState) -> FeedState:
@@ -406,8 +429,15 @@ class ValidationFold:
         for message in messages:
             if not isinstance(message, Numbered) or message.seq <= step.seq:
                 continue
-            step.seq = message.last_seq
             item = message.item
+            if isinstance(item, SessionStarted | SessionStopped):
+                # where a session begins or ends the bars do, too: alone in its message, it has a number of its own
+                step.cut()
+                step.seq = message.last_seq
+                step.control(item)
+                step.cut()
+                continue
+            step.seq = message.last_seq
             if isinstance(item, Frames):
                 step.frames(item)
             else:

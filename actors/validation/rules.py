@@ -31,6 +31,10 @@ REASONS: dict[Reason, str] = {
     "jump": "the price left the band around the last one and the prints after it did not confirm the move",
 }
 
+PASSABLE: frozenset[Reason] = frozenset({"size_zero", "size_large", "jump"})
+"""What a dry run lets pass. The others have no price on the grid, no tick size, no bar that is still open, or a stamp that
+would make every honest print after it late."""
+
 GRID_TOLERANCE = 1e-6
 """How far, in ticks, a price may lie off the grid: prices computed in floating point by others still count."""
 
@@ -44,6 +48,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     `band` is the largest move from the last accepted price, as a fraction of it, that passes unconfirmed, but never
     less than `band_ticks`; `confirm` is how many consecutive prints near one another make a move of a jump.
     `lateness_ns` and `future_ns` bound the stamp against the contract's newest and against the receipt.
+    In a `dry_run` what is `PASSABLE` is named, counted as flagged, and passes.
     """
 
     band: float = 0.10
@@ -53,6 +58,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     zero_size: Literal["accept", "reject"] = "reject"
     lateness_ns: int = 10 * NS
     future_ns: int = 5 * NS
+    dry_run: bool = False
 
     def __post_init__(self) -> None:
         for name in ("band", "band_ticks", "confirm", "max_size", "lateness_ns", "future_ns"):

@@ -134,6 +134,21 @@ def test_crude_oil_may_walk_below_zero() -> None:
     assert accepted([(CL.contract, T0, p, 1) for p in prices]) == [round(p * 100) for p in prices]
 
 
+def test_a_dry_run_names_what_it_would_reject_and_lets_it_pass() -> None:
+    rows = [
+        (ES.contract, T0, 2100.0, 1),
+        (ES.contract, T0, 1500.0, 1),
+        (ES.contract, T0, 2100.25, 0),
+        (ES.contract, T0, 2100.3, 1),
+    ]
+    rules = Rules(dry_run=True, zero_size="reject")
+    state, got, rejects = run(ValidationFold(rules), [started(), frames(2, rows, 1)])
+    assert [row[3] for row in got] == [8400, 6000, 8401]
+    assert state.counts.flagged == {"jump": 2, "size_zero": 1}
+    assert state.counts.rejected == {"off_grid": 1}
+    assert {r.tick: r.reason for r in rejects if "dry run" not in r.detail} == {4: "off_grid"}
+
+
 def test_malformed_prints_count_as_received_and_rejected() -> None:
     bad = Malformed(0, "schema", "price is a string", prints=2)
     state, rows, rejects = run(
