@@ -14,7 +14,10 @@ import pyarrow as pa
 from tickloom.actors.bars.activity import ActivityState
 from tickloom.actors.bars.digest import combine_digests
 from tickloom.actors.bars.fold import TimeframeState
+from tickloom.actors.bars.reduce import ReduceState
+from tickloom.actors.checkpoint.states import States
 from tickloom.actors.ledger.fold import LedgerState, lost
+from tickloom.actors.recorder.writer import LogWriter
 from tickloom.actors.sinks.history import NONE_KEPT, HistoryState, Latest, Window, latest, table
 from tickloom.actors.sinks.parquet import Flush
 from tickloom.actors.sinks.publisher import Cancel, CloseAll, Subscribe, Subscription
@@ -23,11 +26,13 @@ from tickloom.actors.validation.fold import Counts, ValidationState
 from tickloom.config.timeframes import Timeframe
 from tickloom.errors import UsageError
 from tickloom.messages.reports import Statistics
+from tickloom.recovery import seeds
 from tickloom.streams import BarStream
 from tickloom.summary import Summary
 from tickloom.supervision import NOTHING, ActorDead, ActorView, Clock, StopReport, Tree
 from tickloom.supervision.faults import FaultPlan
 from tickloom.wiring import (
+    CHECKPOINT,
     FINEST,
     HISTORY,
     LEDGER,
@@ -44,6 +49,9 @@ from tickloom.wiring import (
 DRAIN_S = 60.0
 """Longest an actor may take to work off what is queued when a session ends."""
 
+REFUSED_S = 15.0
+"""Longest a disk that refuses files is waited for then."""
+
 STREAM_CAPACITY = 10_000
 """Bars a stream holds for a reader that is slow, unless it says otherwise."""
 
@@ -56,8 +64,12 @@ class Engine:
     ) -> None:
         self.wires = wires
         self.tree = Tree(tree_spec(wires), name=name, clock=clock, faults=faults)
+        for path, state in seeds(wires).items():
+            self.tree.seed(path, state)
         self._final: dict[str, Any] = {}
         self._ended = False
+        self.unwritten: tuple[str, ...] = ()
+        """What the disk refused, each a sentence; known once the engine was drained."""
 
     def start(self) -> None:
         """Start the tree.
@@ -73,11 +85,16 @@ class Engine:
         """Let everything queued be handled, actor by actor along the flow. The input must have ended."""
         wires = self.wires
         timeframes = [timeframe_path(each) for each in wires.timeframes]
+        if wires.checkpoint is not None:
+            self.tree.terminate_child(CHECKPOINT)  # the last one is written when all is done
         for path in (VALIDATION, FINEST, *timeframes):
             self._drain(path)
         if wires.out is not None:
             self.tree.ref(PARQUET).put(Flush(), sender="session")
-            self._drain(PARQUET)
+            if not self._drain(PARQUET, REFUSED_S):
+                failure = self.tree.snapshot().find(PARQUET).last_failure
+                why = f" ({failure.cause})" if failure is not None else ""
+                self.unwritten += (f"the files in {wires.out} are incomplete: the disk refused them{why}",)
         self._drain(LEDGER)
         self._drain(HISTORY)
         self.tree.settle(PUBLISHER, DRAIN_S)
@@ -85,14 +102,19 @@ class Engine:
         self._drain(STATISTICS)
         if wires.recorder is not None:
             self._drain(RECORDER)
-        paths = (VALIDATION, LEDGER, HISTORY, STATISTICS, *timeframes)
+            writer = self.tree.recall(RECORDER)
+            if isinstance(writer, LogWriter) and (writer.failing or writer.counters.lost_frames):
+                missing = writer.counters.lost_frames + writer.waiting
+                self.unwritten += (f"the log in {writer.directory} lacks {missing} items: the disk refused them",)
+        paths = (VALIDATION, FINEST, LEDGER, HISTORY, STATISTICS, *timeframes)
         self._final = {path: self.committed(path) for path in paths}
         self._ended = True
 
-    def _drain(self, path: str) -> None:
-        """Wait until the actor has handled everything, across whatever restarts that takes, and end it."""
-        self.tree.settle(path, DRAIN_S)
+    def _drain(self, path: str, patience: float = DRAIN_S) -> bool:
+        """Wait until the actor has handled everything, across whatever restarts that takes; end it. False: in vain."""
+        settled = self.tree.settle(path, patience)
         self.tree.drain(path, DRAIN_S)
+        return settled
 
     def stop(self, timeout: float | None = None) -> StopReport:
         """Stop what still runs, at once."""
@@ -105,6 +127,16 @@ class Engine:
             return self._final[path]
         state = self.tree.recall(path)
         return None if state is NOTHING else state
+
+    def states(self) -> States:
+        """Return what the folds have committed: each what it has come to by itself."""
+        timeframes = self.wires.timeframes
+        return States(
+            self.committed(VALIDATION) or ValidationState(),
+            self.committed(FINEST) or ReduceState(),
+            {str(t): self.committed(timeframe_path(t)) or TimeframeState() for t in timeframes if not t.is_activity},
+            {str(t): self.committed(timeframe_path(t)) or ActivityState() for t in timeframes if t.is_activity},
+        )
 
     # --- the account ------------------------------------------------------------
 
@@ -124,6 +156,7 @@ class Engine:
         ledger: LedgerState = self.committed(LEDGER) or LedgerState()
         statistics: StatisticsState = self.committed(STATISTICS) or StatisticsState()
         counts: Counts = validation.counts
+        carried = self.wires.carried or States()
         refused = max((entry.refused for entry in ledger.entries.values()), default=0)
         rejected = sum(counts.rejected.values())
         paths = {str(each): timeframe_path(each) for each in self.wires.timeframes}
@@ -132,7 +165,7 @@ class Engine:
             ticks=received,
             rejected=rejected + refused,
             quarantined=sum(ledger.withheld.values()),
-            lost=lost(ledger, received, rejected, (VALIDATION, FINEST), paths),
+            lost=lost(ledger, received + carried.held, rejected, (VALIDATION, FINEST), paths, carried.open_trades),
             bars=sum(entry.bars for entry in ledger.entries.values()),
             restarts=self.restarts,
             gaps=gaps,

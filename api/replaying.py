@@ -111,8 +111,11 @@ def replay(
     check_folders({"output": folder})
     with LogReader(log) as reader:
         before = reader.context(from_ns=from_ns) if from_ns is not None else ()
-        started = _first_start(reader, before)
+        _first_start(reader, before)
+        started = _last_start(reader, to_ns)
         chosen = _settings(started, settings, timeframes)
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
         wires = Wires(settings=chosen, session=f"{started.recv_ns // 1_000_000}", out=folder)
         engine = Engine(wires, name=f"tickloom-replay-{next(_numbers)}", faults=faults)
         engine.start()
@@ -134,6 +137,8 @@ def replay(
             )
         finally:
             engine.stop()
+    if engine.unwritten:
+        raise UsageError(engine.unwritten[0])
     return Replay(engine, summary, feed.was_cancelled)
 
 
@@ -155,20 +160,23 @@ class _Feed:
         self._total = max((reader.last_seq or 0) - (reader.first_seq or 0), 1)
         self._first_seq = reader.first_seq or 0
         self._last: Numbered | None = None
+        self._before: tuple[AnyControl, ...] = ()
         self._epoch: tuple[int, float] | None = None
         self.prints = 0
         self.gaps = 0
         self.was_cancelled = False
 
     def context(self, records: Iterable[AnyControl]) -> None:
-        """Put what was in force before the first item: unnumbered in the log's order, so numbered from below."""
-        records = tuple(records)
-        for number, record in enumerate(records, start=1 - len(records)):
-            self._validation.put(Numbered(number, record), sender="replay")
+        """Put what was in force before the first item ahead of it."""
+        self._before = tuple(records)
 
     def run(self, items: Iterable[Numbered]) -> None:
         """Put every item."""
         for count, numbered in enumerate(items):
+            if not count:
+                # each of them has had a number of its own below this one, so there is room
+                for number, record in enumerate(self._before, start=numbered.seq - len(self._before)):
+                    self._validation.put(Numbered(number, record), sender="replay")
             if self._cancelled():
                 self.was_cancelled = True
                 return
@@ -217,6 +225,23 @@ def _first_start(reader: LogReader, before: Iterable[AnyControl]) -> SessionStar
             return numbered.item
         break
     raise UsageError(f"{reader.path} does not begin with the start of a session: replay it from its first segment")
+
+
+def _last_start(reader: LogReader, to_ns: int | None) -> SessionStarted:
+    """Return the start of the last session in the range, with the calendars of all: the settings that replay it all.
+
+    A session that goes on with a log folds all of it by its own settings, so those are the ones that give its bars.
+    """
+    heads = (segment.header.context for segment in reader.segments if segment.header is not None)
+    in_force = reader.context(from_ns=to_ns) if to_ns is not None else reader.context()
+    starts = [record for records in (*heads, in_force) for record in records if isinstance(record, SessionStarted)]
+    last = next(record for record in in_force if isinstance(record, SessionStarted))
+    calendars: dict[str, object] = {}
+    instruments = {}
+    for start in (*starts, last):
+        calendars |= start.calendars
+        instruments |= {each.contract: each for each in start.instruments}
+    return msgspec.structs.replace(last, calendars=calendars, instruments=tuple(instruments.values()))
 
 
 def _settings(started: SessionStarted, given: Settings | None, timeframes: Iterable[str] | None) -> Settings:

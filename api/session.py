@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -21,9 +22,14 @@ from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 
+from tickloom.actors.checkpoint.files import Checkpoint, checkpoints_in
+from tickloom.actors.checkpoint.files import write as write_checkpoint
+from tickloom.actors.checkpoint.shell import CheckpointActor
+from tickloom.actors.checkpoint.states import Cut, States
 from tickloom.actors.clock.shell import ClockActor
 from tickloom.actors.connection.address import open_session
 from tickloom.actors.connection.dial import HubSettings
+from tickloom.actors.connection.gaps import GapTracker
 from tickloom.actors.connection.reconnect import Policy
 from tickloom.actors.connection.rest import RestClient
 from tickloom.actors.connection.shell import Follow, HubActor, NotFollowedError, Unfollow
@@ -33,6 +39,7 @@ from tickloom.actors.http.guard import LOOPBACK
 from tickloom.actors.http.shell import HttpActor
 from tickloom.actors.http.views import Views
 from tickloom.actors.recorder.errors import LogError
+from tickloom.actors.recorder.reader import LogReader
 from tickloom.actors.recorder.shell import RecorderActor
 from tickloom.actors.recorder.writer import LogOptions, LogWriter
 from tickloom.actors.sequencer import Sequencer
@@ -47,13 +54,23 @@ from tickloom.config.settings import Settings
 from tickloom.config.sources import load
 from tickloom.engine import STREAM_CAPACITY, Engine
 from tickloom.errors import Cancelled, FeedLostError, UsageError
-from tickloom.messages.control import SessionStarted, SessionStopped
+from tickloom.messages.control import AnyControl, Gap, SessionStarted, SessionStopped, Unsubscribed
 from tickloom.messages.market import Instrument
 from tickloom.messages.reports import Health, LinkState, Statistics
 from tickloom.preflight import Cleared, check_folders, clear, find
+from tickloom.recovery import Recovered, fingerprint, recover
 from tickloom.streams import BarStream
 from tickloom.summary import Summary
-from tickloom.supervision import ActorContext, ActorView, ChildSpec, Event, MailboxSpec, StartError, SystemClock
+from tickloom.supervision import (
+    NOTHING,
+    ActorContext,
+    ActorView,
+    ChildSpec,
+    Event,
+    MailboxSpec,
+    StartError,
+    SystemClock,
+)
 from tickloom.supervision.faults import FaultPlan
 from tickloom.wiring import (
     CLOCK,
@@ -72,6 +89,7 @@ from tickloom.wiring import (
 
 T = TypeVar("T")
 _numbers = itertools.count(1)
+_log = logging.getLogger("tickloom.session")
 
 FIRST_LINK_S = 30.0
 """Longest `start` waits for the first connection to be up; a feed that was up once is waited for without end."""
@@ -81,6 +99,9 @@ ASK_S = 0.1
 
 LAST_WAIT_S = 2.0
 """Longest a log-in that was called off is waited for; what is left of it then is the resolver's, and ends by itself."""
+
+CUT_OFF = "the process that recorded before ended without stopping"
+"""The cause of the gaps between a session that was cut off and the one that goes on."""
 
 CALLED_OFF = "the session was called off before it had started"
 
@@ -143,7 +164,7 @@ class Session:
         self._linked = threading.Event()
         self._feed_lost: str | None = None
         self._trouble = ""
-        self._gaps = 0
+        self._recovered: Recovered | None = None
         self._stopping = threading.Lock()
         self._health_listeners: tuple[Callable[[Health], None], ...] = ()
 
@@ -172,16 +193,28 @@ class Session:
         cleared = _run(lambda: clear(settings, credentials, settings.session.contracts), cancelled)
         self._instruments = dict(cleared.instruments)
         self._began_ns = self._clock.wall_ns()
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
         log = None if record is None else self._open_log(record)
-        wires = self._wires(out, log, credentials, cleared)
-        engine = Engine(wires, name=f"tickloom-{next(_numbers)}", clock=self._clock, faults=self._faults)
+        try:
+            if log is not None and log.last_seq is not None:
+                self._recover(log, cancelled)
+            wires = self._wires(out, log, credentials, cleared)
+            engine = Engine(wires, name=f"tickloom-{next(_numbers)}", clock=self._clock, faults=self._faults)
+        except BaseException:
+            if log is not None:
+                log.abandon()
+            raise
         wires.views = self._views(engine)
+        if log is not None:
+            wires.states = engine.states
         outlets = [engine.tree.ref(VALIDATION)]
         if log is not None:
             outlets.append(engine.tree.ref(RECORDER))
-        # a log that is there is gone on with: the writer passes over numbers it has already
-        wires.sequencer = Sequencer(outlets, next_seq=1 if log is None or log.last_seq is None else log.last_seq + 1)
+        wires.sequencer = Sequencer(outlets, next_seq=self._recovered.last_seq + 1 if self._recovered else 1)
         wires.sequencer.offer(self._started())
+        for left in self._left_behind():
+            wires.sequencer.offer(left)
         health = engine.tree.ref(HEALTH)
         engine.tree.subscribe(lambda event: _tell_health(health, event))
         try:
@@ -223,6 +256,7 @@ class Session:
                     out=self.settings.sinks.out or None,
                     latency=True,
                 )
+                self._last_checkpoint(engine)
             finally:
                 engine.stop()
             return self._summary
@@ -387,6 +421,23 @@ class Session:
         return self._feed_lost
 
     @property
+    def synced_seq(self) -> int | None:
+        """The last sequence number that is on the disk, whatever happens now; None: nothing is recorded yet."""
+        engine = self._running()
+        log = NOTHING if engine.wires.recorder is None else engine.tree.recall(RECORDER)
+        return None if log is NOTHING else log.synced_seq
+
+    @property
+    def recovered(self) -> Recovered | None:
+        """What the log had come to when the session began to go on with it; None: it began a log, or there is none."""
+        return self._recovered
+
+    @property
+    def unwritten(self) -> tuple[str, ...]:
+        """What the disk refused of log and files, each a sentence; known once the session has ended."""
+        return self._running().unwritten
+
+    @property
     def summary(self) -> Summary | None:
         """The account, once the session has ended."""
         return self._summary
@@ -428,7 +479,52 @@ class Session:
             instruments=tuple(self._instruments.values()),
             timeframes=tuple(settings.session.timeframes),
             calendars={name: calendar.to_dict() for name, calendar in calendars.items()},
+            resumed=self._recovered is not None and self._recovered.cut_off,
         )
+
+    def _recover(self, log: LogWriter, cancelled: Callable[[], bool]) -> None:
+        """Learn what the log has come to, so as to go on from there."""
+        with LogReader(log.directory) as reader:
+            paths = checkpoints_in(log.directory)
+            self._recovered = recover(reader, self.settings, paths, cancelled=cancelled)
+        for warning in self._recovered.warnings:
+            _log.warning(warning)
+
+    def _missing(self) -> GapTracker:
+        """Return what is missing of the contracts that were followed when a session was cut off, and are again."""
+        tracker = GapTracker()
+        recovered = self._recovered
+        for contract in self._instruments:
+            if recovered is not None and recovered.cut_off and contract in recovered.states.reduce.followed:
+                tracker.resume(contract, recovered.states.newest(contract), CUT_OFF)
+        return tracker
+
+    def _left_behind(self) -> Iterator[AnyControl]:
+        """Yield the end of each contract that a session followed which was cut off, and this one does not."""
+        recovered = self._recovered
+        if recovered is None or not recovered.cut_off:
+            return
+        now = self._began_ns
+        for contract in sorted(recovered.states.reduce.followed - self._instruments.keys()):
+            newest = recovered.states.newest(contract)
+            yield Gap(recv_ns=now, contract=contract, from_ns=newest, to_ns=max(now, newest + 1), cause=CUT_OFF)
+            yield Unsubscribed(recv_ns=now, contract=contract)
+
+    def _seal(self, states: States) -> Checkpoint:
+        return Checkpoint(self._began_ns, fingerprint(self.settings), states)
+
+    def _last_checkpoint(self, engine: Engine) -> None:
+        """Write down what the log has come to, so that the next session need not read it."""
+        log = engine.tree.recall(RECORDER) if engine.wires.recorder is not None else NOTHING
+        states = Cut().look(engine.states())
+        if log is NOTHING or states is None or log.synced_seq is None or log.synced_seq < states.last_seq:
+            return
+        try:
+            write_checkpoint(log.directory, self._seal(states))
+        except OSError as error:
+            _log.warning(
+                "no checkpoint could be written in %s: %s; the next session reads the log", log.directory, error
+            )
 
     def _wires(self, out: Path | None, log: LogWriter | None, credentials: Credentials, cleared: Cleared) -> Wires:
         settings = self.settings
@@ -443,6 +539,12 @@ class Session:
         def recorder(context: ActorContext) -> RecorderActor:
             assert log is not None
             return RecorderActor(context, lambda: log, context.ref(HEALTH))
+
+        def checkpoint(context: ActorContext) -> CheckpointActor:
+            assert log is not None
+            assert wires.states is not None
+            every_s = settings.recorder.checkpoint_s
+            return CheckpointActor(context, log.directory, wires.states, context.ref(RECORDER), self._seal, every_s)
 
         def token(context: ActorContext) -> TokenActor:
             return TokenActor(
@@ -477,6 +579,7 @@ class Session:
                 listener=self._on_link,
                 open_session=lambda: open_session(gateway.ca_file or None),
                 first_tick=1 if log is None else max(log.opening.next_tick, 1),
+                gaps=self._missing(),
             )
 
         def clock(context: ActorContext) -> ClockActor:
@@ -494,6 +597,9 @@ class Session:
         boxes = settings.mailboxes
         if log is not None:
             wires.recorder = specs.child("recorder", recorder, MailboxSpec(capacity=boxes.recorder))
+            wires.checkpoint = specs.child("checkpoint", checkpoint, MailboxSpec(capacity=16))
+        if self._recovered is not None:
+            wires.carried = self._recovered.states
         feed: list[ChildSpec] = [
             specs.child("token", token, MailboxSpec(capacity=16)),
             specs.child("market", market, MailboxSpec(capacity=16)),

@@ -7,6 +7,7 @@ output.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,8 +160,10 @@ class Specs:
             else None
         )
 
-    def child(self, name: str, start: Callable[[ActorContext], Any], mailbox: MailboxSpec) -> ChildSpec:
-        """Return the spec of a worker."""
+    def child(
+        self, name: str, start: Callable[[ActorContext], Any], mailbox: MailboxSpec, crew: str = ""
+    ) -> ChildSpec:
+        """Return the spec of a worker; those of one `crew` share a thread."""
         return ChildSpec(
             id=name,
             start=start,
@@ -169,6 +172,7 @@ class Specs:
             breaker=self.breaker,
             shutdown=self.settings.supervision.shutdown_s,
             max_batch=self.settings.mailboxes.max_batch,
+            crew=crew,
         )
 
     def group(self, name: str, children: Iterable[ChildSpec]) -> ChildSpec:
@@ -266,11 +270,13 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
         observers.append(specs.child("parquet", parquet, waiting))
     if wires.http is not None:
         observers.append(wires.http)
-    bars = [specs.child(str(t), timeframe(t), plain if t.is_activity else merging) for t in wires.timeframes]
+    # a batch that goes through nine actors of one crew wakes one thread, not nine
+    crew = os.environ.get("CREW", "pipeline")
+    bars = [specs.child(str(t), timeframe(t), plain if t.is_activity else merging, crew) for t in wires.timeframes]
     pipeline = [
         specs.group("bars", bars),
-        specs.child("finest", finest, MailboxSpec(capacity=boxes.bars)),
-        specs.child("validation", validation, MailboxSpec(capacity=boxes.validation)),
+        specs.child("finest", finest, MailboxSpec(capacity=boxes.bars), crew if os.environ.get("CREWN","3") >= "2" else ""),
+        specs.child("validation", validation, MailboxSpec(capacity=boxes.validation), crew if os.environ.get("CREWN","3") >= "3" else ""),
     ]
     children = [specs.group("observers", observers), specs.group("pipeline", pipeline)]
     if wires.checkpoint is not None:

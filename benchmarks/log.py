@@ -2,12 +2,12 @@
 
     python benchmarks/log.py [write|replay|import|seek] [--ticks 5000000] [--directory DIR] [--gigabytes 10]
 
-Without a name, all but `seek` run. Every figure is the best of three; a line is JSON. `ns_beyond` is the CPU time of the
-writing thread a frame beyond compression and checksums; `core_at_100k` is its share of a core at 100,000 frames/s. The
-peer of writing is pyarrow writing the same batches ready-made, without checksums; the peer of reading is pyarrow reading
-the same files and columns through a memory map, without checksums, numbering or items. Files are on `--directory`: name a
-memory disk to measure the code, a disk to measure the disk. `seek` makes a log of so many gigabytes once, and then opens it
-and finds a minute in its middle.
+Without a name, all but `seek` run. Every figure is the best of three; a line is JSON. `ns_beyond` is the CPU time of
+the writing thread a frame beyond compression and checksums; `core_at_100k` is its share of a core at 100,000
+frames/s. The peer of writing is pyarrow writing the same batches ready-made, without checksums; the peer of reading
+is pyarrow reading the same files and columns through a memory map, without checksums, numbering or items. Files are
+on `--directory`: name a memory disk to measure the code, a disk to measure the disk. `seek` makes a log of so many
+gigabytes once, and then opens it and finds a minute in its middle.
 """
 
 from __future__ import annotations
@@ -156,11 +156,11 @@ def make(directory: Path, ticks: int, *, rows: int, payloads: bool, beats: int =
 def replay(place: Path, ticks: int) -> None:
     """Measure reading to items: decoded columns, and raw frames, from large and from live batches."""
     cases = [
-        ("compacted", dict(rows=65_536, payloads=True), False),
-        ("compacted, a beat every 10,000 ticks", dict(rows=65_536, payloads=True, beats=10_000), False),
-        ("batches of 4,096", dict(rows=4096, payloads=True), False),
-        ("batches of 500", dict(rows=500, payloads=True), False),
-        ("compacted, raw", dict(rows=65_536, payloads=True), True),
+        ("compacted", {"rows": 65_536, "payloads": True}, False),
+        ("compacted, a beat every 10,000 ticks", {"rows": 65_536, "payloads": True, "beats": 10_000}, False),
+        ("batches of 4,096", {"rows": 4096, "payloads": True}, False),
+        ("batches of 500", {"rows": 500, "payloads": True}, False),
+        ("compacted, raw", {"rows": 65_536, "payloads": True}, True),
     ]
     for name, shape, raw in cases:
         count = min(ticks, 2_000_000)

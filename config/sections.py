@@ -176,6 +176,14 @@ class RecorderSettings(Section, frozen=True, kw_only=True):
             description="Longest that written rows wait for the disk: what a power failure may lose.", ge=1, le=60_000
         ),
     ] = 500
+    checkpoint_s: Annotated[
+        int,
+        Meta(
+            description="Pause between checkpoints, from which the next session starts instead of reading all of the log.",
+            ge=1,
+            le=86_400,
+        ),
+    ] = 60
     segment_mb: Annotated[int, Meta(description="Size at which a segment file ends.", ge=1, le=65_536)] = 256
     segment_minutes: Annotated[
         int, Meta(description="Age at which a segment file ends, however small.", ge=1, le=10_080)

@@ -103,13 +103,13 @@ class Reduced(msgspec.Struct, frozen=True, gc=False):
     """What the finest reduction tells every timeframe: deltas, then how far time has come.
 
     `rows` are small batches, `columns` large ones; both may be present. `watermarks` gives the contracts whose newest
-    event stamp (ns) moved; `beat` is the latest clock beat (ns; 0: none), which moves every contract's time. `stop` asks that
-    what is still open be let go as partial, after all else in here. `refused` counts trades that came too late for any bar
-    and are in none of the rows.
+    event stamp (ns) moved; `beat` is the latest clock beat (ns; 0: none), which moves every contract's time. `stop`
+    asks that what is still open be let go as partial, after all else in here. `refused` counts trades that came too
+    late for any bar and are in none of the rows.
 
-    `seq` is the log sequence number of the last record folded in; of two with the same `seq` (a session stopped within
-    it) `part` tells the later. `seq` 0 means unnumbered. `mono_ns` and `weight` are for latency only: the oldest receipt and
-    the number of trades within.
+    `seq` is the log sequence number of the last record folded in; of two with the same `seq` (a session stopped
+    within it) `part` tells the later. `seq` 0 means unnumbered. `mono_ns` and `weight` are for latency only: the
+    oldest receipt and the number of trades within.
     """
 
     seq: int
@@ -129,8 +129,8 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
     """A bar in exact form. `open_time` and `close_time` are its bucket `[open_time, close_time)` in ns UTC; prices are
     in ticks.
 
-    `notional / volume` is the vwap (ticks); `trades` counts prints. `revision` counts the late prints since it was first
-    closed. `final` is False for an update of a bar that is still open.
+    `notional / volume` is the vwap (ticks); `trades` counts prints. `revision` counts the late prints since it was
+    first closed. `final` is False for an update of a bar that is still open.
     """
 
     contract: str
@@ -177,10 +177,11 @@ class BarColumns(msgspec.Struct, frozen=True, gc=False):
 class Bars(msgspec.Struct, frozen=True, gc=False):
     """What one timeframe has to say after a step. Within each tuple a contract's bars are in order of open time.
 
-    A bar goes through `updated` (still open; the last word of the step only), `closed` (once), `revised` (changed since,
-    by late trades or by a mark; a bar that late trades alone made begins here), and `settled` (final: it will not change,
-    and is in the digest). `columns` are bars that closed and settled within the step: large batches of history pass through
-    there, and no object is made for them. So what closed is `closed` and `columns`; what is final is `settled` and `columns`.
+    A bar goes through `updated` (still open; the last word of the step only), `closed` (once), `revised` (changed
+    since, by late trades or by a mark; a bar that late trades alone made begins here), and `settled` (final: it will
+    not change, and is in the digest). `columns` are bars that closed and settled within the step: large batches of
+    history pass through there, and no object is made for them. So what closed is `closed` and `columns`; what is
+    final is `settled` and `columns`.
 
     `refused` counts trades that came too late for this timeframe's bar. `seq`, `mono_ns` and `weight` as in `Reduced`.
     """

@@ -255,7 +255,7 @@ class SignalRProtocol:
     def __init__(self, limits: Limits | None = None, *, stateful: bool = False) -> None:
         self.limits = limits or Limits()
         self.stateful = stateful
-        self.counts: dict[str, int] = {"received": 0, "sent": 0, "pings": 0}
+        self._counts: dict[str, int] = {"sent": 0, "pings": 0}
         self._state = State.NEW
         self._rest = bytearray()
         self._skipping = False
@@ -264,9 +264,11 @@ class SignalRProtocol:
         self._started = 0.0
         self._last_received = 0.0
         self._last_sent = 0.0
+        self._plain = False  # open, nothing held back, nothing that comes again: the ordinary case
+        self._untracked = 0  # messages received that have no id, or had one before
         # stateful reconnect: ids count tracked messages from 1
         self._seen = 0  # the highest id processed
-        self._position = 0  # the id of the last tracked message that came, repeats included
+        self._repeats = 0  # how many tracked messages will come again before a new one
         self._acknowledged = 0
         self._acknowledged_at = 0.0
         self._sent_id = 0
@@ -278,6 +280,11 @@ class SignalRProtocol:
         return self._state
 
     @property
+    def counts(self) -> dict[str, int]:
+        """Totals by name (see the class)."""
+        return {"received": self._seen + self._untracked, **self._counts}
+
+    @property
     def pending(self) -> tuple[str, ...]:
         """The ids of invocations that have no answer yet."""
         return tuple(self._pending)
@@ -287,9 +294,10 @@ class SignalRProtocol:
         if target is None:
             raise LocalProtocolError(f"a session that is {self._state.name} cannot {step.name}")
         self._state = target
+        self._plain = False
 
     def _count(self, name: str, number: int = 1) -> None:
-        self.counts[name] = self.counts.get(name, 0) + number
+        self._counts[name] = self._counts.get(name, 0) + number
 
     # ------------------------------------------------------------------------------------------ what we send
 
@@ -440,23 +448,24 @@ class SignalRProtocol:
     def receive(self, data: bytes, now: float) -> list[Event]:
         """Take bytes from the socket and return what they bring about, in order. Never raises for bad input."""
         self._last_received = now
+        if self._plain and data.startswith(_EVENT) and data.find(SEPARATOR) == len(data) - 1:
+            self._seen += 1
+            return [Payload(data)]
         if self._rest or self._skipping or data[-1:] != SEPARATOR:
             data = self._whole(data)
-            if not data:
-                return []
-        return self._messages(data, now)
+        events = self._messages(data, now) if data else []
+        self._plain = self._state is State.OPEN and not self._rest and not self._skipping and self._repeats == 0
+        return events
 
     def _messages(self, data: bytes, now: float) -> list[Event]:
         """Take whole messages."""
         if self._state is State.OPEN:
-            if data.startswith(_EVENT) and self._position == self._seen:
+            if data.startswith(_EVENT) and self._repeats == 0:
                 count = data.count(SEPARATOR)
-                if count == 1 or data.count(_GLUED_EVENT) == count - 1:
+                if data.count(_GLUED_EVENT) == count - 1:
                     self._seen += count
-                    self._position += count
-                    self.counts["received"] += count
                     return [Payload(data)]
-            return self._open(data, now)
+            return self._open(data)
         if self._state is State.HANDSHAKE:
             return self._handshake(data, now)
         if self._state is State.RESUMING:
@@ -508,7 +517,7 @@ class SignalRProtocol:
             envelope = self._parse(message)
             if envelope is None:
                 continue
-            self._count("received")
+            self._untracked += 1
             if envelope.type == Kind.CLOSE:
                 return [self._closed(envelope)]
             if envelope.type == Kind.SEQUENCE and envelope.sequenceId is not None:
@@ -516,13 +525,13 @@ class SignalRProtocol:
                     self._step(Step.FAIL)
                     error = f"the peer goes on at message {envelope.sequenceId}, {self._seen} were received"
                     return [ResumeFailed(error)]
-                self._position = envelope.sequenceId - 1
+                self._repeats = self._seen + 1 - envelope.sequenceId
                 self._step(Step.ALIGN)
-                events: list[Event] = [Resumed(self._seen - self._position)]
+                events: list[Event] = [Resumed(self._repeats)]
                 return events + self._messages(data, now) if data else events
         return []
 
-    def _open(self, data: bytes, now: float) -> list[Event]:
+    def _open(self, data: bytes) -> list[Event]:
         """Go through messages one by one. Runs that are handed on stay together in one payload."""
         events: list[Event] = []
         begin = at = 0
@@ -533,16 +542,18 @@ class SignalRProtocol:
             if not message.startswith(_EVENT):
                 envelope = self._parse(message)
             tracked = envelope.type in _TRACKED if envelope is not None else message.startswith(_EVENT)
-            self.counts["received"] += 1
-            if tracked:
-                self._position += 1
-                if self._position <= self._seen:  # came again after a resumption
-                    self._count("bad.repeated")
-                    if at > begin:
-                        events.append(Payload(data[begin:at]))
-                    begin = at = end
-                    continue
-                self._seen = self._position
+            if not tracked:
+                self._untracked += 1
+            elif self._repeats:  # came again after a resumption
+                self._repeats -= 1
+                self._untracked += 1
+                self._count("bad.repeated")
+                if at > begin:
+                    events.append(Payload(data[begin:at]))
+                begin = at = end
+                continue
+            else:
+                self._seen += 1
             if envelope is not None:
                 event = self._steer(envelope)
                 if event is not None:

@@ -26,6 +26,7 @@ SWITCH_S: Final = 0.0005
 def main() -> None:
     """Run the command line and leave the process with the documented exit code."""
     raise_on_signals()
+    sys.setswitchinterval(SWITCH_S)
     try:
         code = run()
     except KeyboardInterrupt as interrupt:
@@ -43,7 +44,6 @@ def run(arguments: list[str] | None = None) -> int:
     from tickloom.scripts import output
     from tickloom.scripts.commands import make_app
 
-    sys.setswitchinterval(SWITCH_S)
     given = sys.argv[1:] if arguments is None else list(arguments)
     app = make_app(NAME, given)
     if COMPLETION in os.environ:

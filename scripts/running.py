@@ -31,6 +31,7 @@ def run_session(session: Session, title: str, seconds: float, asked: threading.E
     """Run a session for `seconds` (0: until `asked`), show it, and print its summary.
 
     Raises:
+        typer.Exit: the disk refused something; which is said.
         FeedLostError: the feed was lost for good. What was recorded is closed and the summary printed all the same.
         ReaderGone: nobody reads our progress any more; what was recorded is closed.
     """
@@ -42,12 +43,17 @@ def run_session(session: Session, title: str, seconds: float, asked: threading.E
     if session.dashboard is not None:
         output.say(f"dashboard at {session.dashboard}")
     try:
+        output.say(f"the feed is up: {', '.join(session.contracts)}")
         lost = _watch(session, title, seconds, asked)
     finally:
         summary = session.stop()
     output.result(summary, as_json=as_json)
+    for words in session.unwritten:
+        output.complain(words)
     if lost is not None:
         raise FeedLostError(lost)
+    if session.unwritten:
+        raise typer.Exit(output.USAGE)
 
 
 NOTHING = Summary(

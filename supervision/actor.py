@@ -101,6 +101,7 @@ class ActorBase(pykka.ThreadingActor):
         self._senders: Sequence[str] = ()
         self._faults = self._place.services.faults
         self._waiter = Waiter()
+        self._rouse: Callable[[], object] = self._waiter.wake
         self._told: tuple[BaseException, str] | None = None
         self._on_up: Callable[[], None] = lambda: None
 
@@ -233,7 +234,8 @@ class ActorBase(pykka.ThreadingActor):
         except BaseException as trouble:  # noqa: BLE001 - the last line of defence: told, and part of the exit
             self._tell_failure("exit", trouble)
             if not exit_.abnormal:
-                exit_ = Exit(ExitKind.CRASH, trouble, "on_exit failed")
+                kind = ExitKind.SHUTDOWN if self._life.stop else ExitKind.CRASH
+                exit_ = Exit(kind, trouble, "on_exit failed")
         finally:
             self.actor_stopped.set()
         return exit_
@@ -317,7 +319,7 @@ class Actor(ActorBase):
         if self._leaves():
             return Next.LEAVE
         mailbox = self._place.mailbox
-        status, controls, batch = mailbox.poll(life.epoch, self._place.spec.max_batch, self._waiter.wake)
+        status, controls, batch = mailbox.poll(life.epoch, self._place.spec.max_batch, self._rouse)
         if status is Status.IDLE:
             return Next.IDLE
         if status is not Status.WORK:

@@ -1,29 +1,30 @@
-"""A tree without threads: every turn of every actor, and of the supervisors, is a step somebody takes.
+"""A tree whose every step is taken on purpose: one at a time, in an order that a seed decides.
 
 Part of the testing kit. With the same seed the same steps are taken in the same order, so a failing schedule can be
-run again. What would block a thread (a put into a full mailbox, an ask) lets the others take steps meanwhile; when
-nobody can, time jumps to the next timer, and when there is none the schedule is `Stuck`: a deadlock was found.
+run again. Each actor has a thread, because it may block in the middle of a handler, but there is one baton: whoever
+has it runs, and gives it back after each turn and when it would block. When nobody can run, time jumps to the next
+timer; when there is none, the schedule is `Stuck`: a deadlock was found.
 
     dispatcher = Dispatcher(seed=7)
     tree = dispatcher.tree(spec)
     tree.start()
     tree.ref("/adder").put(1)
     dispatcher.run()
+    tree.stop()
 
-Plain actors and folds only: an `AsyncActor` needs its thread.
+Plain actors and folds only: the event loop of an `AsyncActor` would not give the baton back.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
 from random import Random
-from typing import Any
 
 from tickloom.supervision.actor import Actor, Next
 from tickloom.supervision.clocks import NS, Waiter, to_ns
 from tickloom.supervision.faults import FaultPlan
 from tickloom.supervision.incarnation import Incarnation
-from tickloom.supervision.life import Life, current_life, set_current_life
+from tickloom.supervision.life import Life, set_current_life
 from tickloom.supervision.manual import ManualClock
 from tickloom.supervision.spec import SupervisorSpec
 from tickloom.supervision.tree import Tree
@@ -42,60 +43,69 @@ class SteppedClock(ManualClock):
         self._dispatcher = dispatcher
 
     def wait(self, waiter: Waiter, timeout: float | None) -> bool:
-        """Step the others until the waiter is woken; in the end let time jump."""
+        """Let the others take steps until the waiter is woken; in the end let time jump."""
         return self._dispatcher.wait(waiter, timeout)
 
 
-@dataclass(eq=False)
 class _Runner:
-    """One incarnation taking turns."""
+    """One incarnation, in a thread that runs only while it has the baton."""
 
-    incarnation: Incarnation
-    begun: bool = False
-    asleep: bool = False
-    in_turn: bool = False
+    def __init__(self, incarnation: Incarnation, dispatcher: Dispatcher) -> None:
+        self.incarnation = incarnation
+        self.over = False
+        self.waiter: Waiter | None = None
+        self.until_ns: int | None = None
+        self._dispatcher = dispatcher
+        self._go = threading.Lock()
+        self._back = threading.Lock()
+        self._go.acquire()
+        self._back.acquire()
+        self.thread = threading.Thread(target=self._run, name=incarnation.place.path, daemon=True)
+        self.thread.start()
 
-    @property
-    def actor(self) -> Any:
-        return self.incarnation.actor
-
-    def ready(self) -> bool:
-        return not self.in_turn and (not self.asleep or self.actor._waiter.ended)
-
-    def step(self) -> bool:
-        """Take one turn; False when that was the last."""
-        before = current_life()
-        set_current_life(self.incarnation.life)
-        self.in_turn = True
-        try:
-            return self._turn()
-        except BaseException as error:
-            if isinstance(error, (Stuck, KeyboardInterrupt)):
-                raise
-            self.incarnation.conclude(error)
-            return False
-        finally:
-            self.in_turn = False
-            set_current_life(before)
-
-    def _turn(self) -> bool:
-        if not self.begun:
-            self.begun = True
-            actor = self.incarnation.construct()
-            if not isinstance(actor, Actor):
-                raise TypeError(f"{actor.path}: the dispatcher runs Actor and FoldActor, not {type(actor).__name__}")
-            actor._begin()
+    def ready(self, now_ns: int) -> bool:
+        """Whether it could go on."""
+        if self.waiter is None or self.waiter.ended:
             return True
-        if self.asleep:
-            self.asleep = False
-            self.actor._waiter.block(0)
-            self.actor._waiter.reset()
-        following = self.actor._turn()
-        if following is Next.LEAVE:
-            self.incarnation.conclude(None)
-            return False
-        self.asleep = following is Next.IDLE
-        return True
+        return self.until_ns is not None and self.until_ns <= now_ns
+
+    def step(self) -> None:
+        """Let it run until it gives the baton back. Called by whoever runs the dispatcher."""
+        self._go.release()
+        self._back.acquire()
+
+    def pause(self, waiter: Waiter | None = None, until_ns: int | None = None) -> None:
+        """Give the baton back, until the waiter is woken or the time has come. Called in its own thread."""
+        self.waiter, self.until_ns = waiter, until_ns
+        self._back.release()
+        self._go.acquire()
+        self.waiter = None
+
+    def _run(self) -> None:
+        self._go.acquire()
+        set_current_life(self.incarnation.life)
+        error: BaseException | None = None
+        try:
+            self._live()
+        except BaseException as trouble:  # noqa: BLE001 - as in a thread of its own: it ends this actor and no other
+            error = trouble
+        finally:
+            self.incarnation.conclude(error)
+            self.over = True
+            self._back.release()
+
+    def _live(self) -> None:
+        actor = self.incarnation.construct()
+        if not isinstance(actor, Actor):
+            raise TypeError(f"{actor.path}: the dispatcher runs Actor and FoldActor, not {type(actor).__name__}")
+        actor._begin()
+        self.pause()
+        while (following := actor._turn()) is not Next.LEAVE:
+            if following is Next.IDLE:
+                self._dispatcher.clock.wait(actor._waiter, None)
+                actor._waiter.reset()
+            else:
+                self.pause()
 
 
 class Dispatcher:
@@ -107,6 +117,7 @@ class Dispatcher:
         self._rng = Random(seed) if seed is not None else None  # noqa: S311 - schedules, not secrets
         self._wardens: list[Warden] = []
         self._runners: list[_Runner] = []
+        self._running: _Runner | None = None
         self.clock = SteppedClock(self)
         self.steps = 0
 
@@ -116,15 +127,23 @@ class Dispatcher:
 
     def step(self) -> bool:
         """Take one step of whoever can. False when nobody can without time going on."""
+        now_ns = self.clock.monotonic_ns()
         choices: list[Warden | _Runner] = [warden for warden in self._wardens if warden.busy]
-        choices += [runner for runner in self._runners if runner.ready()]
+        choices += [runner for runner in self._runners if runner.ready(now_ns)]
         if not choices:
             return False
         chosen = choices[self._rng.randrange(len(choices))] if self._rng is not None else choices[0]
         self.steps += 1
         if isinstance(chosen, Warden):
             chosen.step()
-        elif not chosen.step():
+            return True
+        self._running = chosen
+        try:
+            chosen.step()
+        finally:
+            self._running = None
+        if chosen.over:
+            chosen.thread.join()
             self._runners.remove(chosen)
         return True
 
@@ -152,6 +171,12 @@ class Dispatcher:
     def wait(self, waiter: Waiter, timeout: float | None) -> bool:
         """Let the others take steps until the waiter is woken, or `timeout` seconds have passed."""
         until = None if timeout is None else self.clock.monotonic_ns() + to_ns(timeout)
+        runner = self._running
+        if runner is not None and runner.thread is threading.current_thread():
+            if not waiter.ended:
+                runner.pause(waiter, until)
+            waiter.expire()
+            return waiter.block(None)
         while not waiter.ended:
             if self.step():
                 continue
@@ -167,13 +192,17 @@ class Dispatcher:
 
     def _next_due_ns(self) -> int | None:
         dues = [due for warden in self._wardens if (due := warden.next_due_ns()) is not None]
+        dues += [runner.until_ns for runner in self._runners if runner.waiter and runner.until_ns is not None]
         return min(dues, default=None)
 
     # --- the executor's part ---
 
     def spawn(self, incarnation: Incarnation) -> None:
         """Let the incarnation take turns from now on."""
-        self._runners.append(_Runner(incarnation))
+        self._runners.append(_Runner(incarnation, self))
+
+    def relieve(self, life: Life) -> None:
+        """Nothing to do: nobody has a thread."""
 
     def spawn_warden(self, name: str, warden: Warden) -> None:
         """Let the supervisors take steps from now on."""
@@ -187,11 +216,6 @@ class Dispatcher:
         """Run until nobody can; return who is left."""
         self.run()
         return self.alive()
-
-    @property
-    def lives(self) -> list[Life]:
-        """The incarnations that take turns."""
-        return [runner.incarnation.life for runner in self._runners]
 
     def seconds(self) -> float:
         """Return how far time has come."""

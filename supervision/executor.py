@@ -1,13 +1,16 @@
-"""How an incarnation gets to run: a thread of its own, named by its path. The testing kit has another way."""
+"""How an incarnation gets to run: in a thread of its own, named by its path, or in its crew's. The testing kit has another way."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from tickloom.supervision.crew import Crew
 from tickloom.supervision.incarnation import Incarnation
+from tickloom.supervision.life import Life
 
 if TYPE_CHECKING:
     from tickloom.supervision.warden import Warden
@@ -21,6 +24,10 @@ class Executor(Protocol):
 
     def spawn(self, incarnation: Incarnation) -> None:
         """Run the incarnation. Must not wait for it."""
+        ...
+
+    def relieve(self, life: Life) -> None:
+        """The life was given up: whoever shares its thread must not wait for it."""
         ...
 
     def spawn_warden(self, name: str, warden: Warden) -> None:
@@ -37,7 +44,7 @@ class Executor(Protocol):
 
 
 class ThreadExecutor:
-    """A daemon thread for each incarnation: an embedding program can always end."""
+    """A daemon thread for each incarnation, or for each crew: an embedding program can always end."""
 
     inline = False
 
@@ -45,14 +52,28 @@ class ThreadExecutor:
         self._name = name
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
+        self._crews: dict[str, Crew] = {}
 
     def spawn(self, incarnation: Incarnation) -> None:
-        """Start the incarnation's thread.
+        """Start the incarnation's thread, or let it take turns in its crew's.
 
         Raises:
             RuntimeError: the system has no more threads.
         """
-        incarnation.life.thread = self._spawn(self._name + incarnation.place.path, incarnation.run)
+        place = incarnation.place
+        name = place.spec.crew
+        if not name:
+            incarnation.life.thread = self._spawn(self._name + place.path, incarnation.run)
+            return
+        crew = self._crews.get(name)
+        if crew is None:
+            crew = self._crews[name] = Crew(partial(self._spawn, f"{self._name}/crew/{name}"), place.services.clock)
+        crew.add(incarnation)
+
+    def relieve(self, life: Life) -> None:
+        """Let the others of its crew, if it has one, go on in another thread."""
+        for crew in self._crews.values():
+            crew.relieve(life)
 
     def spawn_warden(self, name: str, warden: Warden) -> None:
         """Start the supervising thread."""

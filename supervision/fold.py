@@ -145,9 +145,10 @@ class FoldActor(Actor, Generic[S]):
                     raise Fenced(f"{self.path} (epoch {life.epoch}) was fenced: it emits no more")
                 return
             if self._faults is not None:
-                self._faults.pass_point(self.path, "on_emit")
+                self._faults.pass_point(self.path, "on_emit", place.emitted, 1)
             self.emit(outputs[index])
             memory.emitted = index + 1
+            place.emitted += 1
         memory.outputs = ()
         memory.emitted = 0
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tickloom.supervision.clocks import Waiter
     from tickloom.supervision.envelopes import Waiting
     from tickloom.supervision.mailbox import Mailbox
 
@@ -20,11 +21,12 @@ class Life:
     """The control block of one incarnation.
 
     `stop` is "" while it should live, then "drain" or "now". `fenced` is set, once, when it was given up. `break_off`
-    ends whatever wait its own thread is in. `blocked_on` is the mailbox its thread waits to put into, and the
+    ends whatever wait its own thread is in. `wait`, where there is one, is how its thread waits for room: with other things
+    to do meanwhile (see `crew`). `blocked_on` is the mailbox its thread waits to put into, and the
     entry it left there; a circle of these is what a deadlock is.
     """
 
-    __slots__ = ("blocked_on", "break_off", "epoch", "fenced", "mailbox", "main_task", "path", "stop", "thread")
+    __slots__ = ("blocked_on", "break_off", "epoch", "fenced", "mailbox", "main_task", "path", "stop", "thread", "wait")
 
     def __init__(self, path: str, epoch: int, mailbox: Mailbox) -> None:
         self.path = path
@@ -36,6 +38,7 @@ class Life:
         self.blocked_on: tuple[Mailbox, Waiting] | None = None
         self.thread: threading.Thread | None = None
         self.main_task: asyncio.Task[object] | None = None
+        self.wait: Callable[[Waiter, float | None], bool] | None = None
 
     def interrupt(self) -> None:
         """Break off the wait its thread is in, if any. `stop` or `fenced` must have been set before."""

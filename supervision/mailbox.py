@@ -286,7 +286,7 @@ class Mailbox:
             if self._closed:
                 return
             woken = self._bar(reason)
-            self._closed = reason
+            self._closed = self._lane.barred = reason
             self._lane.discard(reason)
             control = list(self._control)
             self._control.clear()
@@ -403,16 +403,16 @@ class Mailbox:
         return self._lane.refuse_waiting(reason)
 
     def _after(self, wake: Wake | None, woken: Sequence[Waiting] = ()) -> None:
-        """Run what must not run under the lock: wake-ups, and the dead letters that have gathered."""
-        if wake is not None:
-            wake()
-        for waiting in woken:
-            waiting.wake()
+        """Run what must not run under the lock: the dead letters that have gathered, then the wake-ups."""
         if self._lane.lost:
             with self.lock:
                 lost, self._lane.lost = self._lane.lost, []
             for message, sender, reason in lost:
                 self._on_lost(message, sender, reason)
+        if wake is not None:
+            wake()
+        for waiting in woken:
+            waiting.wake()
 
     def _wait_for_room(self, waiting: Waiting, waiter: Waiter, timeout: float | None) -> bool:
         life = current_life()
@@ -430,7 +430,7 @@ class Mailbox:
                     life.interrupt()
                 else:
                     self._refuse_circle(life, waiting)
-                in_time = self._clock.wait(waiter, timeout)
+                in_time = (life.wait or self._clock.wait)(waiter, timeout)
             finally:
                 life.break_off = before
                 life.blocked_on = None

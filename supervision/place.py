@@ -77,6 +77,7 @@ class Place:
         self.last_exit: tuple[int, Exit] | None = None
         self.handled = 0
         self.batches = 0
+        self.emitted = 0
         self.quarantined = 0
         self.failures = 0
         self.busy_ns = 0

@@ -59,6 +59,7 @@ class Services:
     def failed(self, path: str, epoch: int, phase: str, error: BaseException, text: str | None = None) -> Failure:
         """Publish a failure, once. The error is freed of its traceback, whose text is kept."""
         text = text if text is not None else describe(error)
+        free(error)
         failure = Failure(
             path=path, at_ns=self.clock.wall_ns(), epoch=epoch, phase=phase, cause=error, traceback_text=text
         )
@@ -71,8 +72,12 @@ class Services:
 
 
 def describe(error: BaseException) -> str:
-    """Return the traceback as text and free the error, and those it came from, of their frames."""
-    text = "".join(traceback.format_exception(error))
+    """Return an error's traceback as text."""
+    return "".join(traceback.format_exception(error))
+
+
+def free(error: BaseException) -> None:
+    """Take the tracebacks off an error and those it came from: they would keep whole batches alive."""
     seen: set[int] = set()
     todo: list[BaseException | None] = [error]
     while todo:
@@ -81,4 +86,3 @@ def describe(error: BaseException) -> str:
             seen.add(id(one))
             one.__traceback__ = None
             todo += [one.__cause__, one.__context__]
-    return text

@@ -58,6 +58,7 @@ class ChildSpec:
     thread; returning None (or raising `Declined`) declines. `shutdown` is the time it has to stop, in seconds
     (None: 5 for a worker, and for a supervisor the longest of its children's). `start_timeout` bounds its start.
     `significant` children can end their supervisor (see `AutoShutdown`). `max_batch` bounds what one `on_batch` gets.
+    Actors that name the same `crew` share a thread (see `tickloom.supervision.crew`); by default each has its own.
     A worker's batch that crashed it `poison_after` times, outside its fold, is quarantined. A child with a `breaker`
     does not use up its supervisor's intensity: its failures open the breaker instead.
     """
@@ -73,6 +74,7 @@ class ChildSpec:
     max_batch: int = 4096
     start_timeout: float = 30.0
     poison_after: int = 10
+    crew: str = ""
 
     def __post_init__(self) -> None:
         instance(f"child {self.id!r}", "id", self.id, str)
@@ -87,6 +89,7 @@ class ChildSpec:
         seconds(owner, "start_timeout", self.start_timeout, above_zero=True)
         whole(owner, "max_batch", self.max_batch)
         whole(owner, "poison_after", self.poison_after)
+        instance(owner, "crew", self.crew, str)
         instance(owner, "mailbox", self.mailbox, MailboxSpec)
         instance(owner, "backoff", self.backoff, Backoff)
         if self.breaker is not None:

@@ -26,6 +26,7 @@ from tickloom.supervision.faults import FaultPlan
 from tickloom.supervision.life import current_life
 from tickloom.supervision.lifecycle import Child, Phase
 from tickloom.supervision.orders import Add, Delete, Input, Revive, Terminate
+from tickloom.supervision.place import Memory
 from tickloom.supervision.ref import Ref, Reply
 from tickloom.supervision.services import Services, canonical
 from tickloom.supervision.spec import ChildSpec, SupervisorSpec
@@ -305,6 +306,19 @@ class Tree:
             NoSuchPlace: there is no actor at `path`.
         """
         return self._services.find(path).memory.state
+
+    def seed(self, path: str, state: Any) -> None:
+        """Let the actor at `path` begin with `state`, as if one before it had committed that. Before the start only.
+
+        Raises:
+            NoSuchPlace: there is no actor at `path`.
+            SupervisionError: the tree was started; what an actor has is its own from then on.
+        """
+        place = self._services.find(path)
+        with self._lock:
+            if self._begun:
+                raise SupervisionError(f"{place.path}: a state can be given before the start only")
+            place.memory = Memory(state)
 
     def threads(self) -> list[str]:
         """Return the names of the tree's threads that are alive."""

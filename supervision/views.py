@@ -45,6 +45,7 @@ class ActorView:
     counters: Counters | None = None
     handled: int = 0
     batches: int = 0
+    emitted: int = 0
     quarantined: int = 0
     rate: float = 0.0
     busy: float = 0.0
@@ -124,6 +125,7 @@ def _child(warden: Warden, services: Services, path: str, child: Child) -> Actor
         counters=counters,
         handled=place.handled,
         batches=place.batches,
+        emitted=place.emitted,
         quarantined=place.quarantined,
         rate=place.meter.rate(services.clock.monotonic_ns()),
         busy=place.busy_ns / NS,

@@ -403,6 +403,7 @@ class Warden:
             life = place.life
             place.end(epoch, exit_)
             life.interrupt()
+            self._executor.relieve(life)
         elif child is not None:
             child.last_exit = (epoch, exit_)
         self._died(path, epoch, exit_)

@@ -1,15 +1,16 @@
 """Bars by activity: every `<n>t` prints, or once `<n>v` contracts have traded. Fed with the trades themselves.
 
-These bars depend on order, and their order is that of arrival: open is the first print that arrived, close the last, whatever
-their stamps say. So there is no late print and no revision; a bar that closed is final at once. How the prints were cut into
-batches changes nothing, but a reordered feed gives other bars, as it must.
+These bars depend on order, and their order is that of arrival: open is the first print that arrived, close the last,
+whatever their stamps say. So there is no late print and no revision; a bar that closed is final at once. How the
+prints were cut into batches changes nothing, but a reordered feed gives other bars, as it must.
 
 - A tick bar closes with its n-th print. A print of size 0 counts.
 - A volume bar closes with the print that brings its volume to n or above. A print is never split: what it has beyond n
   belongs to that bar, and the next one starts from 0.
-- `open_time` and `close_time` are the smallest and the largest stamp within, both included; neighbours may share one. Bars
-  pay no heed to sessions: a bar begun on Friday goes on on Sunday.
-- A gap flags the bar at hand, or the next one if there is none. The bar at hand when a session stops is let go as partial.
+- `open_time` and `close_time` are the smallest and the largest stamp within, both included; neighbours may share one.
+  Bars pay no heed to sessions: a bar begun on Friday goes on on Sunday.
+- A gap flags the bar at hand, or the next one if there is none. The bar at hand when a session stops is let go as
+  partial.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The algebra of deltas: merging them one by one and as columns. Exact, and the same in any order and any grouping.
 
-Rules of this file: integers only; nothing is mutated; rows and columns give the same result. int64 is guarded where sums
-grow: a delta whose notional (price in ticks times size, summed) or volume reaches `LIMIT` is refused with `BarOverflowError`, so two
-accepted ones can be added without a check. At a price of 100,000 ticks that is a volume of 46 trillion contracts in one
-bar; it takes damaged data to get there.
+Rules of this file: integers only; nothing is mutated; rows and columns give the same result. int64 is guarded where
+sums grow: a delta whose notional (price in ticks times size, summed) or volume reaches `LIMIT` is refused with
+`BarOverflowError`, so two accepted ones can be added without a check. At a price of 100,000 ticks that is a volume of
+46 trillion contracts in one bar; it takes damaged data to get there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from tickloom.messages.bars import BarFlag, Delta, DeltaColumns, Reduced
 from tickloom.messages.market import IntArray
 
 COLUMN_ROWS = 48
-"""From this many rows of a contract on, deltas travel as columns: below it, merging rows is cheaper than numpy's calls."""
+"""From this many rows of a contract on, deltas travel as columns: below it, merging rows is cheaper than numpy's
+calls."""
 
 LIMIT = 2**62
 """Notional and volume must lie within ±LIMIT."""
@@ -78,9 +79,9 @@ def merge(a: Delta, b: Delta) -> Delta:
 
 def to_rows(columns: DeltaColumns, start: int = 0, stop: int | None = None) -> list[Delta]:
     """Return the rows `[start, stop)` of columns as deltas."""
-    name, flags = columns.contract, columns.flags
+    rest: Any = (columns.flags,)
     fields: Any = (getattr(columns, column)[start:stop].tolist() for column in _COLUMNS)
-    return [Delta(name, *row, flags) for row in zip(*fields, strict=True)]
+    return [Delta(columns.contract, *row, *rest) for row in zip(*fields, strict=True)]
 
 
 def to_columns(rows: Sequence[Delta]) -> DeltaColumns:
@@ -99,8 +100,8 @@ def take(columns: DeltaColumns, rows: IntArray | slice, **other: IntArray) -> De
 
 
 def _made(contract: str, fields: Iterable[IntArray], flags: int) -> DeltaColumns:
-    columns: Any = tuple(fields)
-    return DeltaColumns(contract, *columns, flags)
+    columns: Any = (*fields, flags)
+    return DeltaColumns(contract, *columns)
 
 
 def run_starts(values: IntArray) -> IntArray:
@@ -196,9 +197,10 @@ def _sorted(columns: DeltaColumns) -> DeltaColumns:
 def conflate(older: Reduced, newer: Reduced, *, mark: bool = False, most: int = MOST_ROWS) -> Reduced | None:
     """Return one message that says what both say, or None if they must stay two. For mailboxes under pressure.
 
-    On-time deltas of one contract and bucket merge; late ones keep the watermark each came under, and merge only where
-    that is the same. So applying the result is applying both, in everything but the number of updates. They must stay two if `older` stops a session, or if the result could have more than `most` rows. With `mark` the rows carry
-    `BarFlag.CONFLATED` from there on. A `newer` that repeats `older` or what came before it adds nothing.
+    On-time deltas of one contract and bucket merge; late ones keep the watermark each came under, and merge only
+    where that is the same. So applying the result is applying both, in everything but the number of updates. They
+    must stay two if `older` stops a session, or if the result could have more than `most` rows. With `mark` the rows
+    carry `BarFlag.CONFLATED` from there on. A `newer` that repeats `older` or what came before it adds nothing.
     """
     if newer.seq and (newer.seq, newer.part) <= (older.seq, older.part):
         return older

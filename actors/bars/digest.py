@@ -1,10 +1,10 @@
 """The digest of final bars: equal bars give equal digests, however they were computed.
 
 Each (timeframe, contract) has a chain. Its bars, in the order in which they became final (that of open time, within a
-session), are rows of 13 little-endian int64; every `LINK_ROWS` rows make a link, the SHA-256 of the link before and those
-rows. What does not fill a link yet is kept as it is. So a chain can be fed a bar at a time or a million, is a small value that
-can be saved, and does not depend on how it was fed. The digest of a session is the SHA-256 over its chains, sorted by
-(timeframe, contract); a chain without bars counts for nothing.
+session), are rows of 13 little-endian int64; every `LINK_ROWS` rows make a link, the SHA-256 of the link before and
+those rows. What does not fill a link yet is kept as it is. So a chain can be fed a bar at a time or a million, is a
+small value that can be saved, and does not depend on how it was fed. The digest of a session is the SHA-256 over its
+chains, sorted by (timeframe, contract); a chain without bars counts for nothing.
 
 `CONFLATED` is left out: it tells how busy the machine was, not what the market did.
 """
@@ -91,7 +91,8 @@ def pack_columns(bars: BarColumns) -> memoryview:
 
 
 def combine_digests(digests: Mapping[tuple[str, str], bytes]) -> str:
-    """Return the digest over the chains of many (timeframe, contract), in hex. Shards of a session combine to the whole's."""
+    """Return the digest over the chains of many (timeframe, contract), in hex. Shards of a session combine to the
+    whole's."""
     whole = hashlib.sha256()
     for (timeframe, contract), digest in sorted(digests.items()):
         for part in (timeframe.encode(), contract.encode(), digest):

@@ -1,8 +1,8 @@
 """A timeframe as a pure fold over what the finest reduction says: open bars in, bars in every stage of their life out.
 
-The state is one `ContractState` a contract (see `weave`, which has the rules of a bar's life), the last beat, and the number of
-the last message. Feeding a message twice changes nothing. A step copies what it changes and leaves the state it was given as
-it was, so a step that fails has done nothing.
+The state is one `ContractState` a contract (see `weave`, which has the rules of a bar's life), the last beat, and the
+number of the last message. Feeding a message twice changes nothing. A step copies what it changes and leaves the
+state it was given as it was, so a step that fails has done nothing.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class TimeframeState(msgspec.Struct, frozen=True):
 
 
 class TimeframeFold:
-    """The fold `(TimeframeState, [Reduced]) -> (TimeframeState, [Bars])`: one `Bars` a step if there is anything to say,
-    and one more for each session that stops within it.
+    """The fold `(TimeframeState, [Reduced]) -> (TimeframeState, [Bars])`: one `Bars` a step if there is anything to
+    say, and one more for each session that stops within it.
 
     Args:
         timeframe: its name, which all bars carry.
@@ -78,7 +78,8 @@ class TimeframeFold:
         return step.result()
 
     def split(self, messages: Sequence[object]) -> tuple[Sequence[object], Sequence[object]] | None:
-        """Halve a failing batch: by messages, then by rows. Time, marks, late rows and number stay with the second half."""
+        """Halve a failing batch: by messages, then by rows. Time, marks, late rows and number stay with the second
+        half."""
         if len(messages) != 1:
             middle = len(messages) // 2
             return (messages[:middle], messages[middle:]) if messages else None

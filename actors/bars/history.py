@@ -1,8 +1,8 @@
 """The last bars of one contract and timeframe, as an immutable value: bounded by rows and bytes, assembled when read.
 
 Settled bars are kept in blocks of int64 columns, `ROW_BYTES` a bar; the last few, which do not fill a block yet, as
-objects. Bars that are closed but may still be revised are kept beside them by open time, so a reader always sees the last
-word. Adding copies a few pointers, not the bars: a fold can keep a history in its state.
+objects. Bars that are closed but may still be revised are kept beside them by open time, so a reader always sees the
+last word. Adding copies a few pointers, not the bars: a fold can keep a history in its state.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ LEAST_BYTES = BLOCK_ROWS * (ROW_BYTES + OBJECT_BYTES)
 
 
 class History(msgspec.Struct, frozen=True):
-    """At most `max_rows` settled bars in at most `max_bytes`, oldest first, and the closed ones that are not settled yet.
+    """At most `max_rows` settled bars in at most `max_bytes`, oldest first, and the closed ones that are not settled
+    yet.
 
     `blocks` come before `recent`; `rows` counts the settled bars that are shown. When there is no room the oldest block
     goes; what the oldest block that stays has beyond `max_rows` is not shown.

@@ -1,11 +1,11 @@
 """The finest reduction: validated trades in, deltas of one second out. Every trade is looked at here, and only here.
 
 Rules. Trades of one contract and second become one delta, however they were cut into batches. Each contract has a
-watermark: its newest event stamp, or the last clock beat if that is later. A trade whose second had ended, by `grace_ns`
-or more, before the watermark at its arrival is *late*: it travels in a delta of its own that carries that watermark, so
-that every timeframe can tell whether *its* bar was closed by then. Thus lateness is decided once, by arrival, and what
-follows does not depend on batches. A trade more than `lateness_ns` behind its contract's newest stamp is refused and
-counted; validation refuses those first, by the same rule.
+watermark: its newest event stamp, or the last clock beat if that is later. A trade whose second had ended, by
+`grace_ns` or more, before the watermark at its arrival is *late*: it travels in a delta of its own that carries that
+watermark, so that every timeframe can tell whether *its* bar was closed by then. Thus lateness is decided once, by
+arrival, and what follows does not depend on batches. A trade more than `lateness_ns` behind its contract's newest
+stamp is refused and counted; validation refuses those first, by the same rule.
 
 How trades are folded fast, one by one and as arrays, is in `seconds`.
 """
@@ -34,17 +34,18 @@ class ReduceState(msgspec.Struct, frozen=True):
 
 
 class ReduceFold:
-    """The fold `(ReduceState, [Validated]) -> (ReduceState, [Reduced])`: one `Reduced` a step, one more for each session
-    that stops within it.
+    """The fold `(ReduceState, [Validated]) -> (ReduceState, [Reduced])`: one `Reduced` a step, one more for each
+    session that stops within it.
 
-    Input that was folded before (by `seq`) is passed over. A contract's bars that had begun when it was first subscribed
-    are marked partial; so is what is open when a session stops. A session that starts anew where the last one was cut off
-    stops that one first.
+    Input that was folded before (by `seq`) is passed over. A contract's bars that had begun when it was first
+    subscribed are marked partial; so is what is open when a session stops. A session that starts anew where the last
+    one was cut off stops that one first.
 
     Args:
         grace_ns: how long a second waits for its trades.
         lateness_ns: how far behind the newest stamp a trade may be; not less than validation's.
-        vector_rows, column_rows: thresholds, for tests and benchmarks; no result depends on them.
+        vector_rows, column_rows: thresholds, for tests and benchmarks; no result depends on them. 0 vector rows force
+            the array path.
     """
 
     def __init__(

@@ -20,16 +20,19 @@ WIDTH_NS = NS
 """Width of the finest bucket."""
 
 VECTOR_ROWS = 64
-"""From this many trades of one second on, arrays beat the loop (benchmarks/fold.py prints both)."""
+"""What the array path costs, in trades that the loop folds in the same time. As much again if there are several
+seconds, and `SECOND_ROWS` for each; a list holds a third of what an array does (`benchmarks/fold.py` prints the
+figures)."""
 
-DEARER = 3
-"""As many times later they do when the trades span several seconds, or come as lists that must be made into arrays."""
+SECOND_ROWS = 3
+"""See `VECTOR_ROWS`."""
 
 NEVER = -(2**63)
 """A stamp before every other."""
 
 Cell: TypeAlias = list[int]
-"""A delta growing: open, open_ts, open_tick, high, low, close, close_ts, close_tick, volume, trades, notional, buy, sell."""
+"""A delta growing: open, open_ts, open_tick, high, low, close, close_ts, close_tick, volume, trades, notional, buy,
+sell."""
 
 Columns: TypeAlias = tuple[IntArray, IntArray, IntArray, IntArray, IntArray]
 """Stamps, prices, sizes, sides and arrival numbers."""
@@ -167,24 +170,36 @@ class Seconds:
         if first == last:
             self._second(columns)
             return
-        if last - first < n // 4:  # few seconds: look their edges up
-            at = np.searchsorted(ts, np.arange(first + 1, last + 1, dtype=np.int64) * WIDTH_NS)
-            starts = np.array(list(dict.fromkeys((0, *at.tolist())))) if last - first < COLUMN_ROWS else _distinct(at)
-        else:
+        if last - first >= n // 4:
             starts = run_starts(ts // WIDTH_NS)
+        else:  # few seconds: look their edges up
+            edges = np.searchsorted(ts, np.arange(first + 1, last + 1, dtype=np.int64) * WIDTH_NS)
+            if last - first < COLUMN_ROWS:
+                self._few(columns, list(dict.fromkeys((0, *edges.tolist()))))
+                return
+            starts = np.concatenate(([0], edges[np.flatnonzero(np.diff(edges, prepend=0))]))
         high, low = np.maximum.reduceat(price, starts), np.minimum.reduceat(price, starts)
-        volume, notional, buy, sell = self._sums(columns, starts, high, low)
+        volume, notional, buy, sell = self._sums(columns, starts, max(int(_max(high)), -int(_min(low))))
         ends = np.empty_like(starts)
         np.subtract(starts[1:], 1, out=ends[:-1])
         ends[-1] = n - 1
         opened, closed = ts[starts], ts[ends]
         sums = (volume, ends - starts + 1, notional, buy, sell)
         fields = (price[starts], opened, tick[starts], high, low, price[ends], closed, tick[ends], *sums)
-        if len(starts) < COLUMN_ROWS:
-            for new in zip(*(field.tolist() for field in fields), strict=True):
-                self._put(new)
-        else:
-            self._columns.append(DeltaColumns(self.contract, opened // WIDTH_NS * WIDTH_NS, *fields))
+        self._columns.append(DeltaColumns(self.contract, opened // WIDTH_NS * WIDTH_NS, *fields))
+
+    def _few(self, columns: Columns, starts: list[int]) -> None:
+        """Fold on-time trades, in order of (stamp, arrival), of the few seconds that begin at `starts`."""
+        ts, price, _, _, tick = columns
+        at = np.array(starts)
+        high, low = np.maximum.reduceat(price, at).tolist(), np.minimum.reduceat(price, at).tolist()
+        sums = (column.tolist() for column in self._sums(columns, at, max(max(high), -min(low))))
+        stops = (*starts[1:], len(ts))
+        for start, stop, top, bottom, volume, notional, buy, sell in zip(starts, stops, high, low, *sums, strict=True):
+            last = stop - 1
+            opened = (price.item(start), ts.item(start), tick.item(start))
+            closed = (price.item(last), ts.item(last), tick.item(last))
+            self._put((*opened, top, bottom, *closed, volume, stop - start, notional, buy, sell))
 
     def _second(self, columns: Columns) -> None:
         """Fold on-time trades of one second, in order of (stamp, arrival)."""
@@ -201,9 +216,9 @@ class Seconds:
             else:
                 sell = int(_sum(size * (side == 1)))
                 buy = int(_sum(size * (side == 0)))
-        first = (int(price[0]), int(ts[0]), int(tick[0]))
-        last = (int(price[-1]), int(ts[-1]), int(tick[-1]))
-        self._put((*first, high, low, *last, volume, len(ts), notional, buy, sell))
+        opened = (price.item(0), ts.item(0), tick.item(0))
+        closed = (price.item(-1), ts.item(-1), tick.item(-1))
+        self._put((*opened, high, low, *closed, volume, len(ts), notional, buy, sell))
 
     def _put(self, new: tuple[int, ...]) -> None:
         """Merge what trades of one second add up to into the second's cell."""
@@ -219,12 +234,10 @@ class Seconds:
         cell[3], cell[4] = max(cell[3], new[3]), min(cell[4], new[4])
         cell[8:] = [a + b for a, b in zip(cell[8:], new[8:], strict=True)]
 
-    def _sums(
-        self, columns: Columns, starts: IntArray, high: IntArray, low: IntArray
-    ) -> tuple[IntArray, IntArray, IntArray, IntArray]:
-        """Return volume, notional, buy and sell of each run."""
+    def _sums(self, columns: Columns, starts: IntArray, peak: int) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+        """Return volume, notional, buy and sell of each run; no price is above `peak` in magnitude."""
         ts, price, size, side, _ = columns
-        if max(int(_max(high)), -int(_min(low)), 1) * len(ts) * int(_max(_unsigned(size))) >= LIMIT:
+        if max(peak, 1) * len(ts) * int(_max(_unsigned(size))) >= LIMIT:
             return self._exact(columns, starts)
         volume = np.add.reduceat(size, starts)
         notional = np.add.reduceat(price * size, starts)
@@ -252,9 +265,10 @@ class Seconds:
             BarOverflowError: a delta's notional would leave int64.
         """
         name = self.contract
-        cell: Any
-        rows = [Delta(name, bucket, *cell) for bucket, cell in self._cells.items()]
-        late = [Delta(name, bucket, *cell, 0, mark) for (bucket, mark), cell in self._late.items()]
+        on_time: Any = self._cells.items()
+        behind: Any = self._late.items()
+        rows = [Delta(name, bucket, *cell) for bucket, cell in on_time]
+        late = [Delta(name, bucket, *cell, 0, mark) for (bucket, mark), cell in behind]
         for row in (*rows, *late):
             if not (-LIMIT < row.notional < LIMIT and -LIMIT < row.volume < LIMIT):
                 raise overflow(name, row.bucket)
@@ -265,20 +279,21 @@ class Seconds:
 
 
 def _worth_arrays(trades: Trades, vector_rows: int) -> bool:
+    """Whether arrays beat the loop. They do for trades over many seconds, which become columns anyway."""
     n, ts = len(trades), trades.ts_ns
-    if not vector_rows <= n < vector_rows * DEARER:
-        return n >= vector_rows
-    return isinstance(ts, np.ndarray) and ts[0] // WIDTH_NS == ts[-1] // WIDTH_NS
+    if n <= vector_rows or not vector_rows:
+        return not vector_rows
+    seconds = abs(int(ts[-1]) - int(ts[0])) // WIDTH_NS + 1
+    if seconds == 1 and isinstance(ts, np.ndarray):
+        return True
+    worth = n if isinstance(ts, np.ndarray) else n // 3
+    several = 0 if seconds == 1 else vector_rows + SECOND_ROWS * seconds
+    return seconds >= COLUMN_ROWS or worth >= vector_rows + several
 
 
 def _unsigned(column: IntArray) -> NDArray[np.uint64]:
     """View a column whose values should not be negative so that those that are become very large."""
     return column.view(np.uint64)
-
-
-def _distinct(at: IntArray) -> IntArray:
-    """Return 0 and the places in `at` (never falling, above 0), each once."""
-    return np.concatenate(([0], at[np.flatnonzero(np.diff(at, prepend=0))]))
 
 
 def _pick(columns: Columns, rows: IntArray | slice) -> Columns:

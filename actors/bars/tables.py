@@ -1,12 +1,13 @@
 """Bars as Arrow tables: exact ticks become float64 prices, correctly rounded, and nothing else is lost.
 
-One row a bar. `contract` is a dictionary column; times are timestamps in ns, UTC; `vwap` is null where nothing was traded;
-`flags` is a dictionary column of words joined by `|` in a fixed order (`gap|revised`), and the empty text for a bar with nothing
-to say about it: so `flags == ""` picks the clean bars, and the words survive Parquet, CSV and a person's eyes. The timeframe
-is in the schema's metadata.
+One row a bar. `contract` is a dictionary column; times are timestamps in ns, UTC; `vwap` is null where nothing was
+traded; `flags` is a dictionary column of words joined by `|` in a fixed order (`gap|revised`), and the empty text for
+a bar with nothing to say about it: so `flags == ""` picks the clean bars, and the words survive Parquet, CSV and a
+person's eyes. The timeframe is in the schema's metadata.
 
-A price is `ticks * numerator / denominator`, one division of two integers. Where both are below 2**53 the floating-point
-division of IEEE 754 is that division, correctly rounded, so it is done in bulk; Python's exact one does the rest.
+A price is `ticks * numerator / denominator`, one division of two integers. Where both are below 2**53 the
+floating-point division of IEEE 754 is that division, correctly rounded, so it is done in bulk; Python's exact one
+does the rest.
 """
 
 from __future__ import annotations

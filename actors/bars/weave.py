@@ -5,8 +5,8 @@ A bar is *open* until the watermark (the newest event stamp or the last beat) re
 *settled*: final, and forgotten here. Beats close bars but never settle them, so a feed that stalls and then delivers
 everything still finds its bars.
 
-Within one `Reduced` the order is fixed: on-time deltas, marks, closing, revisions, settling, stop. Since each late delta says
-how far the watermark was when it came, any grouping of the same input gives the same bars.
+Within one `Reduced` the order is fixed: on-time deltas, marks, closing, revisions, settling, stop. Since each late
+delta says how far the watermark was when it came, any grouping of the same input gives the same bars.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class Hours(Protocol):
 
 
 class BucketRule(Protocol):
-    """Which bucket `[open, close)` an instant (ns UTC) falls in; buckets partition time. See `tickloom.config.buckets`."""
+    """Which bucket `[open, close)` an instant (ns UTC) falls in; buckets partition time. See
+    `tickloom.config.buckets`."""
 
     @property
     def sessions(self) -> Hours:
@@ -73,8 +74,9 @@ class Live(msgspec.Struct, frozen=True, gc=False, array_like=True):
 class ContractState(msgspec.Struct, frozen=True):
     """A contract's bars that may still change, by open time, and what is needed to go on.
 
-    `newest` is its newest event stamp; `due` the earliest end among the open bars, `fixed` among the closed ones; `floor` the end
-    of the last settled bar, `price` its close. The size is bounded by grace and lateness, not by time.
+    `newest` is its newest event stamp; `due` the earliest end among the open bars, `fixed` among the closed ones;
+    `floor` the end of the last settled bar, `price` its close. The size is bounded by grace and lateness, not by
+    time.
     """
 
     newest: int = NEVER
@@ -215,7 +217,8 @@ class Weaver:
                 self._merge(row.bucket, end, row)
 
     def _bulk(self, opens: IntArray, closes: IntArray) -> tuple[int, int]:
-        """Return the range of rows that close and settle now, newer than every bar we have and untouched by late ones."""
+        """Return the range of rows that close and settle now, newer than every bar we have and untouched by late
+        ones."""
         if self._weaving.flats or self.newest == NEVER:
             return 0, 0
         known = max(max(self.open, default=NEVER), max(self.closed, default=NEVER), self.floor - 1)
@@ -249,7 +252,8 @@ class Weaver:
     # -- the life of a bar ----------------------------------------------------------------------------------
 
     def turn(self, beat: int) -> None:
-        """Close what is due, revise, settle: everything that follows once deltas, marks and time of a `Reduced` are in."""
+        """Close what is due, revise, settle: everything that follows once deltas, marks and time of a `Reduced` are
+        in."""
         watermark = beat if beat > self.newest else self.newest
         if self.due + self._grace <= watermark:
             self._close(watermark - self._grace)
@@ -415,7 +419,8 @@ class Weaver:
         )
 
     def _flats(self, after: int, price: int, before: int) -> list[Bar]:
-        """Return a flat bar for each bucket of `[after, before)` in which the market was open, if that is one sitting's."""
+        """Return a flat bar for each bucket of `[after, before)` in which the market was open, if that is one
+        sitting's."""
         if not NEVER < after < before:
             return []
         hours = self.rule.sessions

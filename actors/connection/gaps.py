@@ -51,6 +51,10 @@ class GapTracker:
         known = self._contracts.get(contract)
         return 0 if known is None else known.newest
 
+    def resume(self, contract: str, newest: int, cause: str) -> None:
+        """Go on from a process that is gone: it received the contract up to `newest`, and nobody has since."""
+        self._contracts[contract] = _Contract(newest, traded=True, cause=cause)
+
     def forget(self, contract: str) -> None:
         """The contract is no longer wanted."""
         self._contracts.pop(contract, None)
@@ -72,7 +76,8 @@ class GapTracker:
             contract = self._contracts.get(name)
             if contract is None:
                 continue  # a contract nobody asked for: validation refuses it
-            if contract.cause and contract.confirmed:
+            if contract.cause:
+                # prints may come before the answer to the subscription; either way the link is back
                 gaps.append(self._close(name, contract, first + 1, now_ns))
             contract.newest = max(contract.newest, newest) if contract.traded else newest
             contract.traded = True

@@ -20,10 +20,9 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-import msgspec
-
+from tickloom.actors.connection.carrier import Carrier, Timing, Want
 from tickloom.actors.connection.decode import Decoder
 from tickloom.actors.connection.errors import (
     AuthenticationRefused,
@@ -56,51 +55,6 @@ from tickloom.messages.projectx import LOGOUT
 from tickloom.messages.reports import LinkState
 
 
-class Timing(msgspec.Struct, frozen=True):
-    """How long a session waits for what, in seconds.
-
-    `align` bounds how long two connections run side by side; a contract that is quiet all that time has nothing to
-    align. `housekeeping` is the pace of reports and of closing the gaps of quiet contracts.
-    """
-
-    align: float = 10.0
-    drain: float = 5.0
-    housekeeping: float = 1.0
-
-
-class Want(NamedTuple):
-    """A contract to follow, and which of its streams."""
-
-    instrument: Instrument
-    streams: tuple[str, ...]
-
-
-class _Carrier:
-    """One connection with its number and its task."""
-
-    def __init__(self, hub: str, number: int, connection: HubConnection) -> None:
-        self.number = number
-        self.source = f"{hub}/{number}"
-        self.connection = connection
-        self.task: asyncio.Task[None] | None = None
-        self.ready = False  # its subscriptions are confirmed
-
-    @property
-    def ended(self) -> bool:
-        return self.task is not None and self.task.done()
-
-    def error(self) -> BaseException | None:
-        """Why it ended; None if it was closed by us or has not ended."""
-        task = self.task
-        return None if task is None or not task.done() or task.cancelled() else task.exception()
-
-    async def shut(self) -> None:
-        """Close the connection and wait until its task is over."""
-        await self.connection.close()
-        if self.task is not None:
-            await asyncio.gather(self.task, return_exceptions=True)
-
-
 class HubSession:
     """Keeps one hub connected, and emits what it delivers.
 
@@ -114,6 +68,7 @@ class HubSession:
         accounts: what to follow on the user hub.
         policy, timing: how patient it is.
         lateness_ns: how late a print may be against the newest before it (see `overlap`).
+        gaps: what is known to be missing, where an earlier life left off.
         wall_ns, monotonic, rng: time and chance, as parameters.
     """
 
@@ -130,6 +85,7 @@ class HubSession:
         policy: Policy | None = None,
         timing: Timing | None = None,
         lateness_ns: int = 1_000_000_000,
+        gaps: GapTracker | None = None,
         wall_ns: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
@@ -148,11 +104,11 @@ class HubSession:
         self._monotonic = monotonic
         self._rng = rng or random.Random()  # noqa: S311 - spreads reconnects, guards nothing
         self._wanted: dict[str, Want] = {}
-        self._gaps = GapTracker()
+        self._gaps = gaps if gaps is not None else GapTracker()
         self._token: Secret | None = None
         self._number = 0
-        self._current: _Carrier | None = None
-        self._successor: _Carrier | None = None
+        self._current: Carrier | None = None
+        self._successor: Carrier | None = None
         self._overlap: Overlap | None = None
         self._before: dict[str, int] = {}
         self._changed = asyncio.Event()
@@ -170,6 +126,11 @@ class HubSession:
     def connection(self) -> HubConnection | None:
         """The connection in use; None while there is none."""
         return None if self._current is None or self._current.ended else self._current.connection
+
+    @property
+    def token(self) -> Secret | None:
+        """The token the next connection would use; the one that was refused while a new one is asked for."""
+        return self._token
 
     @property
     def connections(self) -> tuple[HubConnection, ...]:
@@ -358,7 +319,7 @@ class HubSession:
             await self._changed.wait()
             self._changed.clear()
 
-    def _lost(self, carrier: _Carrier) -> Happening:
+    def _lost(self, carrier: Carrier) -> Happening:
         error = carrier.error() or ConnectionLost(f"the connection to the {self.hub} hub ended")
         if not isinstance(error, GatewayError):
             raise error  # a defect, and not the network's
@@ -372,11 +333,11 @@ class HubSession:
 
     # ------------------------------------------------------------------------------------------ connections
 
-    def _new_carrier(self, token: Secret | None) -> _Carrier:
+    def _new_carrier(self, token: Secret | None) -> Carrier:
         self._number += 1
-        return _Carrier(self.hub, self._number, self._connect(token))
+        return Carrier(self.hub, self._number, self._connect(token))
 
-    async def _establish(self, carrier: _Carrier) -> None:
+    async def _establish(self, carrier: Carrier) -> None:
         """Open a connection and subscribe everything wanted."""
         connection = carrier.connection
         await connection.open()
@@ -396,7 +357,7 @@ class HubSession:
         self._changed.set()
         self._progress.set()
 
-    async def _follow_contract(self, carrier: _Carrier, want: Want) -> None:
+    async def _follow_contract(self, carrier: Carrier, want: Want) -> None:
         now, contract = self._wall_ns(), want.instrument.contract
         self._emit(
             Subscribed(
@@ -406,15 +367,15 @@ class HubSession:
         await carrier.connection.subscribe(contract, want.streams)
         self._gaps.confirmed(contract, self._wall_ns())
 
-    def _announce(self, carrier: _Carrier) -> None:
+    def _announce(self, carrier: Carrier) -> None:
         self._failure = None
         self._emit(Connected(recv_ns=self._wall_ns(), hub=self.hub, connection=carrier.number))
         self._report("up", "")
 
-    def _disconnected(self, carrier: _Carrier, cause: str) -> Disconnected:
+    def _disconnected(self, carrier: Carrier, cause: str) -> Disconnected:
         return Disconnected(recv_ns=self._wall_ns(), hub=self.hub, connection=carrier.number, cause=cause)
 
-    async def _end(self, carrier: _Carrier, cause: str) -> None:
+    async def _end(self, carrier: Carrier, cause: str) -> None:
         """Close a connection of ours and say so."""
         await carrier.shut()
         self._emit(self._disconnected(carrier, cause))
@@ -448,7 +409,7 @@ class HubSession:
             task.cancel()
         await asyncio.gather(*self._extra, return_exceptions=True)
 
-    async def _replace(self, old: _Carrier, token: Secret | None, why: str) -> bool:
+    async def _replace(self, old: Carrier, token: Secret | None, why: str) -> bool:
         await self._until(lambda: self._overlap is None, self.timing.drain)  # one overlap at a time
         new = self._new_carrier(token)
         self._overlap = overlap = Overlap(old.source, new.source, self.lateness_ns)
@@ -478,7 +439,7 @@ class HubSession:
         self._changed.set()
         return True
 
-    async def _drain(self, old: _Carrier) -> None:
+    async def _drain(self, old: Carrier) -> None:
         """Unsubscribe: once that is answered, the old connection has delivered its last."""
         with contextlib.suppress(GatewayError, TimeoutError):
             async with asyncio.timeout(self.timing.drain):
@@ -497,7 +458,7 @@ class HubSession:
                 async with asyncio.timeout(left):
                     await self._progress.wait()
 
-    def _promoted(self, old: _Carrier) -> bool:
+    def _promoted(self, old: Carrier) -> bool:
         """Let the successor take over from a connection that broke off; False if there is none that can."""
         new, overlap = self._successor, self._overlap
         if new is None or overlap is None or not new.ready or new.ended:
@@ -523,7 +484,7 @@ class HubSession:
 
     # ------------------------------------------------------------------------------------------ what is delivered
 
-    def _frames(self, carrier: _Carrier, payloads: list[bytes], walls: list[int], monos: list[int]) -> None:
+    def _frames(self, carrier: Carrier, payloads: list[bytes], walls: list[int], monos: list[int]) -> None:
         overlap = self._overlap
         if overlap is not None and carrier.source not in (overlap.old, overlap.new):
             overlap = None

@@ -26,6 +26,7 @@ from tickloom.actors.connection.errors import (
     GatewayUnreachable,
     SubscriptionRefused,
 )
+from tickloom.actors.connection.gaps import GapTracker
 from tickloom.actors.connection.reconnect import Policy
 from tickloom.actors.connection.session import HubSession
 from tickloom.actors.connection.transport import HubConnection
@@ -76,10 +77,11 @@ class NotFollowedError(AskRefused):
 
 
 class Kept(msgspec.Struct):
-    """What outlives an incarnation: the contracts followed, the numbering, how many incarnations there were."""
+    """What outlives an incarnation: contracts followed, numbering, what is missing, how many lives there were."""
 
     instruments: dict[str, Instrument]
     decoder: Decoder
+    gaps: GapTracker
     lives: int = 0
 
 
@@ -99,6 +101,7 @@ class HubActor(AsyncActor):
         listener: called with every change, in this actor's thread; must not block.
         open_session: makes the HTTP session.
         first_tick: number of the first print.
+        gaps: what is known to be missing, where a session before this one was cut off.
     """
 
     def __init__(
@@ -117,10 +120,11 @@ class HubActor(AsyncActor):
         listener: Callable[[LinkState], None],
         open_session: Callable[[], aiohttp.ClientSession],
         first_tick: int = 0,
+        gaps: GapTracker | None = None,
     ) -> None:
         super().__init__(context)
         kept = context.recall()
-        self._kept = Kept(dict(instruments), Decoder(first_tick)) if kept is NOTHING else kept
+        self._kept = Kept(dict(instruments), Decoder(first_tick), gaps or GapTracker()) if kept is NOTHING else kept
         self._name: Literal["market", "user"] = hub
         self._settings = settings
         self._policy = policy
@@ -154,11 +158,13 @@ class HubActor(AsyncActor):
             on_link=self._on_link,
             accounts=self._accounts,
             policy=self._policy,
+            gaps=self._kept.gaps,
             wall_ns=clock.wall_ns,
             monotonic=lambda: clock.monotonic_ns() / NS,
         )
         if self._kept.lives > 1:
             cause = "the actor of the connection was restarted"
+            self._kept.gaps.lost(cause)
             self._emit(Disconnected(recv_ns=clock.wall_ns(), hub=self._name, connection=0, cause=cause))
         for instrument in self._kept.instruments.values():
             await self._session.subscribe(instrument, self._streams)

@@ -1,8 +1,10 @@
 """How far the gateway's clock is from ours, from the `Date` of its answers. Pure.
 
-A `Date` header has whole seconds: the server's clock read between it and the next second, at some time between our
-request and its answer. Each answer therefore bounds the offset from both sides, and the bounds of several answers
-intersect to far less than a second. A clock that drifts or is set makes the intersection empty; then the old bounds go.
+A `Date` header has whole seconds, and a server may write the same one for a second (Kestrel renews it by a timer): its
+clock read between it and two seconds later, at some time between our request and its answer. Each answer therefore
+bounds the offset from both sides, and the bounds of several answers intersect to about a second. A clock that drifts or
+is set makes the intersection empty; then the old bounds go. It is good enough to time a renewal, not to measure a
+feed's delay.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ class ClockSkew:
         if when.tzinfo is None:
             when = when.replace(tzinfo=UTC)
         second = int(when.timestamp()) * NS
-        low, high = second - answered_ns, second + NS - asked_ns
+        low, high = second - answered_ns, second + 2 * NS - asked_ns
         if self._low is None or self._high is None or max(low, self._low) > min(high, self._high):
             self._low, self._high = low, high
         else:

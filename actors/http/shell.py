@@ -60,7 +60,7 @@ class HttpActor(AsyncActor):
         self._runner: web.AppRunner | None = None
         self._socket: socket.socket | None = None
 
-    async def on_start(self) -> None:
+    async def on_start(self) -> None:  # type: ignore[override]  # pykka's hook of this name is not async
         """Listen, on the port of the incarnation before if there was one."""
         kept = self.context.recall()
         self._socket = listen(self._port if kept is NOTHING else kept.port)

@@ -4,12 +4,13 @@ It is the other side of validation's totals. When a session has ended, for every
 
     received = rejected + withheld on the way + refused by the timeframe + trades in its final bars
 
+less the trades of an earlier session that those bars had begun with, where this one goes on with its log;
 and what is missing on the right is *lost*: a defect, never a matter of course.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -66,7 +67,14 @@ class LedgerFold:
         return (messages[:middle], messages[middle:]) if middle else None
 
 
-def lost(state: LedgerState, received: int, rejected: int, upstream: Sequence[str], path_of: dict[str, str]) -> int:
+def lost(
+    state: LedgerState,
+    received: int,
+    rejected: int,
+    upstream: Sequence[str],
+    path_of: dict[str, str],
+    carried: Callable[[str], int] = lambda timeframe: 0,
+) -> int:
     """Return how many prints are missing, in the timeframe that misses most (0 when there is no timeframe).
 
     Args:
@@ -75,11 +83,12 @@ def lost(state: LedgerState, received: int, rejected: int, upstream: Sequence[st
         rejected: prints validation refused.
         upstream: paths of the actors every timeframe is fed through.
         path_of: the path of each timeframe's actor, by its name.
+        carried: how many trades a timeframe's bars held when the session began.
     """
     above = sum(state.withheld.get(path, 0) for path in upstream)
     missing = [0]
     for timeframe, path in path_of.items():
         entry = state.entries.get(timeframe, Entry())
         held = above + state.withheld.get(path, 0)
-        missing.append(received - rejected - held - entry.refused - entry.trades)
+        missing.append(received + carried(timeframe) - rejected - held - entry.refused - entry.trades)
     return max(missing, key=abs)

@@ -43,7 +43,12 @@ class Bounds(msgspec.Struct, frozen=True):
 
     def first_unit(self, found: Scan) -> int:
         """Return the place of the first unit that may hold the first row; the table's length when none can."""
-        may = np.ones(len(found.table), np.bool_)
+        totals = found.totals
+        past_ns = self.from_ns is not None and totals.greatest_ns < self.from_ns
+        past_seq = self.from_seq is not None and totals.last_seq < self.from_seq
+        if not len(found) or past_ns or past_seq:
+            return len(found)
+        may = np.ones(len(found), np.bool_)
         if self.from_ns is not None:
             may &= found.column("greatest_ns") >= self.from_ns
         if self.from_seq is not None:

@@ -115,7 +115,7 @@ def inspect(path: Path | str) -> Inspection:
             path=reader.path,
             size=sum(found.size for found in reader.segments),
             segments=tuple(map(_segment_report, reader.segments)),
-            frames=sum(int(found.column("frames").sum()) for found in reader.segments),
+            frames=sum(found.totals.frames for found in reader.segments),
             prints=reader.prints,
             first_ns=None if times is None else times[0],
             last_ns=None if times is None else times[1],
@@ -163,19 +163,19 @@ def _count(column: pa.Array, into: Counter[str]) -> None:
 
 
 def _segment_report(found: Scan) -> SegmentReport:
-    some = len(found.table) > 0
+    totals, some = found.totals, len(found) > 0
     return SegmentReport(
         path=found.path,
         size=found.size,
         session=None if found.header is None else found.header.session,
-        batches=len(found.table),
-        rows=int(found.column("rows").sum()),
-        frames=int(found.column("frames").sum()),
-        prints=int(found.column("prints").sum()),
-        first_seq=int(found.column("first_seq")[0]) if some else None,
-        last_seq=found.last_seq,
-        first_ns=int(found.column("least_ns").min()) if some else None,
-        last_ns=int(found.column("greatest_ns").max()) if some else None,
+        batches=totals.units,
+        rows=totals.rows,
+        frames=totals.frames,
+        prints=totals.prints,
+        first_seq=totals.first_seq if some else None,
+        last_seq=totals.last_seq if some else None,
+        first_ns=totals.least_ns if some else None,
+        last_ns=totals.greatest_ns if some else None,
         sealed=found.sealed,
         damages=len(found.damages),
     )

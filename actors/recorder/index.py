@@ -3,6 +3,9 @@
 An index is a cache. It is used only if it is whole and the segment still has the size and modification time it was
 made for; otherwise the segment is scanned again. It may be deleted at any time. Only closed segments get one. What it
 says is checked once more when units are read: every unit's checksum is.
+
+It is a line with two checksums and a length, a summary in MessagePack, and the table of units, which is left unread
+until somebody needs it.
 """
 
 from __future__ import annotations
@@ -10,29 +13,32 @@ from __future__ import annotations
 import contextlib
 import os
 import zlib
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from tickloom.actors.recorder.segment import COLUMNS, Damage, Scan, scan
+from tickloom.actors.recorder.segment import Damage, Scan, scan
+from tickloom.actors.recorder.units import COLUMNS, Totals, Units
+from tickloom.messages.market import IntArray
 from tickloom.messages.records import SegmentHeader
 
-_MAGIC = b"tickloom index 1\n"
-_MAX_BYTES = 1 << 30
+_MAGIC = b"tickloom index 1 "
+_LINE = len(_MAGIC) + 8 + 1 + 8 + 1 + 8 + 1
 
 
-class _Stored(msgspec.Struct, frozen=True, array_like=True):
+class _Summary(msgspec.Struct, frozen=True, array_like=True):
     size: int
     mtime_ns: int
     header: SegmentHeader | None
     first: int
-    table: bytes
+    totals: Totals
     damages: tuple[Damage, ...]
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[_Stored] = msgspec.msgpack.Decoder(_Stored)
+_decoder: msgspec.msgpack.Decoder[_Summary] = msgspec.msgpack.Decoder(_Summary)
 
 
 def index_path(segment: Path) -> Path:
@@ -47,19 +53,19 @@ def save(found: Scan) -> bool:
     """
     if not found.sealed:
         return False
-    stored = _Stored(
-        found.size, found.path.stat().st_mtime_ns, found.header, found.first, found.table.tobytes(), found.damages
-    )
-    body = _encoder.encode(stored)
+    mtime = found.path.stat().st_mtime_ns
+    summary = _encoder.encode(_Summary(found.size, mtime, found.header, found.first, found.totals, found.damages))
+    table = found.units.table.tobytes()
+    line = _MAGIC + b"%08x %08x %08x\n" % (zlib.crc32(summary), zlib.crc32(table), len(summary))
     target = index_path(found.path)
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    unfinished = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(_MAGIC + b"%08x\n" % zlib.crc32(body) + body)
-        partial.replace(target)
+        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(line + summary + table)
+        unfinished.replace(target)
     except OSError:
         with contextlib.suppress(OSError):
-            partial.unlink()
+            unfinished.unlink()
         return False
     return True
 
@@ -69,21 +75,31 @@ def load(segment: Path) -> Scan | None:
     try:
         state = segment.stat()
         with index_path(segment).open("rb") as file:
-            data = file.read(_MAX_BYTES)
-    except OSError:
+            line = file.read(_LINE)
+            parts = line[len(_MAGIC) :].split()
+            if not line.startswith(_MAGIC) or len(parts) != 3 or len(line) != _LINE:
+                return None
+            data = file.read(int(parts[2], 16))
+        if parts[0] != b"%08x" % zlib.crc32(data):
+            return None
+        summary = _decoder.decode(data)
+    except (OSError, ValueError):  # gone, cut short, or not what it should be: all the same to a cache
         return None
-    start = len(_MAGIC) + 9
-    body = data[start:]
-    if data[:start] != _MAGIC + b"%08x\n" % zlib.crc32(body):
+    if (summary.size, summary.mtime_ns) != (state.st_size, state.st_mtime_ns):
         return None
-    try:
-        stored = _decoder.decode(body)
-    except msgspec.MsgspecError:
-        return None
-    if (stored.size, stored.mtime_ns) != (state.st_size, state.st_mtime_ns):
-        return None
-    table = np.frombuffer(stored.table, np.int64).reshape(-1, len(COLUMNS))
-    return Scan(segment, stored.size, stored.header, stored.first, table, stored.damages, None, sealed=True)
+    units = Units(None, partial(_table, segment, _LINE + len(data), parts[1], summary.totals.units))
+    return Scan(
+        segment, summary.size, summary.header, summary.first, summary.totals, units, summary.damages, None, sealed=True
+    )
+
+
+def _table(segment: Path, start: int, crc: bytes, units: int) -> IntArray:
+    """Read the table of an index, or scan the segment when it can no longer be had."""
+    with contextlib.suppress(OSError):
+        data = index_path(segment).read_bytes()[start:]
+        if crc == b"%08x" % zlib.crc32(data) and len(data) == units * len(COLUMNS) * 8:
+            return np.frombuffer(data, np.int64).reshape(units, len(COLUMNS))
+    return scan(segment).units.table
 
 
 def load_or_scan(segment: Path, *, keep: bool = True) -> Scan:
@@ -96,8 +112,8 @@ def load_or_scan(segment: Path, *, keep: bool = True) -> Scan:
     found = load(segment)
     if found is None:
         found = scan(segment)
-        if keep:
-            save(found)
+        if keep and save(found):
+            found = load(segment) or found
     return found
 
 

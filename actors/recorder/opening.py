@@ -85,7 +85,7 @@ def close_tail(found: Scan) -> TornTail | None:
         OSError: it cannot be done.
     """
     torn = found.torn
-    if torn is not None and found.header is None and not len(found.table) and not found.damages:
+    if torn is not None and found.header is None and not len(found) and not found.damages:
         found.path.unlink()
         return TornTail(found.path, torn.offset, torn.length, torn.what)
     with found.path.open("r+b", buffering=0) as file:

@@ -13,7 +13,8 @@ import numpy as np
 
 from tickloom.actors.recorder import index, wire
 from tickloom.actors.recorder.files import Files
-from tickloom.actors.recorder.segment import COLUMNS, Scan, row_of
+from tickloom.actors.recorder.segment import scan_of
+from tickloom.actors.recorder.units import COLUMNS, row_of
 from tickloom.messages.records import BatchNote, SegmentHeader
 
 
@@ -98,7 +99,7 @@ class SegmentFile:
         self._files.close(self._fd)
         self._end += len(wire.END)
         table = np.frombuffer(self._rows, np.int64).reshape(-1, len(COLUMNS))
-        return index.save(Scan(self.path, self._end, self.header, self._first, table, (), None, sealed=True))
+        return index.save(scan_of(self.path, self._end, self.header, self._first, table, sealed=True))
 
     def abandon(self) -> None:
         """Let the file go as it is, unsealed."""

@@ -182,6 +182,8 @@ def _payloads(frames: list[Frames], entries: int) -> tuple[bytes, IntArray]:
     if all([part is not None for part in parts]):  # noqa: C419 - a list is faster than a generator here
         payloads: list[bytes] = list(chain.from_iterable(parts))  # type: ignore[arg-type]
         lengths = np.fromiter(map(len, payloads), np.int64, len(payloads))
+    elif not any([part is not None for part in parts]):  # noqa: C419
+        payloads, lengths = [], np.full(entries, -1, np.int64)
     else:
         payloads = [p for part in parts if part is not None for p in part]
         spread = [

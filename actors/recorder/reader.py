@@ -100,32 +100,32 @@ class LogReader:
     @property
     def first_seq(self) -> int | None:
         """The first sequence number in the log; None: it is empty."""
-        return next((int(s.column("first_seq")[0]) for s in self.segments if len(s.table)), None)
+        return next((s.totals.first_seq for s in self.segments if len(s)), None)
 
     @property
     def last_seq(self) -> int | None:
         """The last sequence number in the log; None: it is empty."""
-        return next((s.last_seq for s in reversed(self.segments) if len(s.table)), None)
+        return next((s.last_seq for s in reversed(self.segments) if len(s)), None)
 
     @property
     def next_tick(self) -> int:
         """The arrival number after the last print's."""
-        return next((t for s in reversed(self.segments) if (t := s.next_tick) is not None), 0)
+        return next((t for s in reversed(self.segments) if (t := s.totals.next_tick) is not None), 0)
 
     @property
     def prints(self) -> int:
         """How many prints the log holds."""
-        return sum(int(s.column("prints").sum()) for s in self.segments)
+        return sum(s.totals.prints for s in self.segments)
 
     @property
     def time_range(self) -> tuple[int, int] | None:
         """The least and the greatest receipt stamp (ns UTC); None: the log is empty."""
-        having = [s for s in self.segments if len(s.table)]
+        having = [s.totals for s in self.segments if len(s)]
         if not having:
             return None
         return (
-            min(int(s.column("least_ns").min()) for s in having),
-            max(int(s.column("greatest_ns").max()) for s in having),
+            min(totals.least_ns for totals in having),
+            max(totals.greatest_ns for totals in having),
         )
 
     def items(
@@ -199,7 +199,7 @@ class LogReader:
             DamagedLog: a batch that was whole when the segment was scanned no longer is.
         """
         wanted = SCHEMA.names if columns is None else list(columns)
-        for piece in self._read(found, range(len(found.table)), lambda notes: wanted):
+        for piece in self._read(found, range(len(found)), lambda notes: wanted):
             yield piece.batch, piece.note
 
     def damages(self) -> tuple[DamagedLog, ...]:
@@ -224,8 +224,8 @@ class LogReader:
         at_end = from_ns is None and from_seq is None
         bounds = Bounds(from_ns, None, from_seq, None)
         for i, found in enumerate(self.segments):
-            start = len(found.table) if at_end else bounds.first_unit(found)
-            if start == len(found.table) and i + 1 < len(self.segments):
+            start = len(found) if at_end else bounds.first_unit(found)
+            if start == len(found) and i + 1 < len(self.segments):
                 continue
             for damage in found.damages:
                 if damage.before <= start:
@@ -249,7 +249,7 @@ class LogReader:
                 before = found.header.after_seq
                 what = f"it goes on after number {before}, but the segment before it ends with {ends}"
                 yield DamagedLog(found.path, found.number, None, 0, what)
-            if len(found.table):
+            if len(found):
                 ends, known = found.last_seq, True
             elif found.header is not None:
                 ends, known = found.header.after_seq, True
@@ -265,7 +265,7 @@ class LogReader:
                 raise holes[found.path]
             start = 0 if begun else bounds.first_unit(found)
             stops = [(damage.before, damage) for damage in found.damages if damage.before >= start]
-            for stop, damage in [*stops, (len(found.table), None)]:
+            for stop, damage in [*stops, (len(found), None)]:
                 for piece in self._read(found, range(start, stop), plan):
                     low = 0 if begun else bounds.first_row(piece.batch, piece.note)
                     high = bounds.end_row(piece.batch, piece.note, low)
@@ -277,11 +277,12 @@ class LogReader:
                 if damage is not None and (begun or not self._lies_before(bounds, i, stop)):
                     raise _damaged(found, damage)
                 start = stop
+            found.units.let_go()
 
     def _lies_before(self, bounds: Bounds, segment: int, place: int) -> bool:
         """Whether what is missing just before a unit lies before the range: the range begins within that unit."""
         for found in self.segments[segment:]:
-            if place < len(found.table):
+            if place < len(found):
                 return bounds.begins_within(int(found.column("least_ns")[place]), int(found.column("first_seq")[place]))
             place = 0
         return False
@@ -345,7 +346,7 @@ class LogReader:
         for found in self.segments:
             at = np.flatnonzero(found.column("first_seq") == note.seq[0])
             if len(at):
-                offset = int(found.table[at[0], 0])
+                offset = int(found.column("offset")[at[0]])
                 return DamagedLog(found.path, found.number, note.n, offset, f"a record cannot be read: {error}")
         raise AssertionError("a batch that was read is in the table") from error
 

@@ -99,7 +99,7 @@ def recover(path: Path | str) -> Recovery:
             original = _aside(place)
             index.drop(place)
             at_end = place == paths[-1] and state.known
-            if not len(found.table) and not at_end:  # what is missing is said where the next segment begins
+            if not len(found) and not at_end:  # what is missing is said where the next segment begins
                 place.rename(original)
                 aside.append(original)
                 continue
@@ -138,8 +138,7 @@ def compact(path: Path | str, *, level: int = 3) -> Compaction:
     try:
         for place in paths:
             found = index.load_or_scan(place)
-            rows = int(found.column("rows").sum())
-            if not found.sealed or found.damages or len(found.table) < 2 or rows >= len(found.table) * _WORTH_ROWS:
+            if not found.sealed or found.damages or len(found) < 2 or found.totals.rows >= len(found) * _WORTH_ROWS:
                 continue
             with LogReader(place) as reader:
                 done = _rebatch(reader, found, level)
@@ -222,7 +221,7 @@ def _rewrite(reader: LogReader, found: Scan, state: _Before) -> Rewritten:
             contracts.update(batch.column("contract").dictionary.to_pylist())
     header = found.header
     if header is None:
-        created = int(found.column("least_ns")[0]) if len(found.table) else state.newest_ns
+        created = int(found.column("least_ns")[0]) if len(found) else state.newest_ns
         header = SegmentHeader("", "recovered", found.number, None, created, "tickloom", state.context.records())
     header = msgspec.structs.replace(header, after_seq=state.last_seq if state.known else header.after_seq)
     missing = {damage.before: damage.what for damage in found.damages}
@@ -244,8 +243,8 @@ def _rewrite(reader: LogReader, found: Scan, state: _Before) -> Rewritten:
         last, newest = note.seq[1], note.recv_ns[1]
         if note.prints:
             newest = int(np.asarray(batch.column("ts_ns").drop_null()).max())
-    if len(found.table) in missing and last is not None:
-        what = missing[len(found.table)]
+    if len(found) in missing and last is not None:
+        what = missing[len(found)]
         gaps += _write_gaps(
             output, encoder, range(last + 1, last + 1 + len(contracts)), contracts, newest, newest + 1, newest, what
         )
@@ -291,11 +290,8 @@ def _rebatch(reader: LogReader, found: Scan, level: int) -> Rewritten:
     output.seal()
     index.drop(output.path)
     again = scan(output.path)
-    same = all(
-        int(found.column(name).sum()) == int(again.column(name).sum())
-        for name in ("rows", "frames", "prints", "controls", "records", "extras")
-    )
-    if not (same and again.sealed and not again.damages and again.last_seq == found.last_seq):
+    same = msgspec.structs.replace(again.totals, units=found.totals.units) == found.totals
+    if not (same and again.sealed and not again.damages):
         raise LogError(f"{output.path} does not hold what {found.path} holds: the old segment was left, report this")
     return Rewritten(found.path, output.batches, output.size, found.size)
 

@@ -13,23 +13,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from tickloom.actors.recorder import wire
 from tickloom.actors.recorder.errors import ForeignFile, NewerFormat, NoLog
-from tickloom.messages.records import FORMAT, BatchNote, SegmentHeader
+from tickloom.actors.recorder.units import COLUMNS, Totals, Units, table_of, totals_of, unit_of
+from tickloom.messages.market import IntArray
+from tickloom.messages.records import FORMAT, SegmentHeader
 
 SUFFIX = ".arrows"
 _NAME = re.compile(r"(\d{8,})\.arrows")
 _WINDOW = 8 * 1024 * 1024
-_NO_TICK = -(2**63)
-
-COLUMNS = (
-    "offset", "length", "n", "rows", "frames", "prints", "first_seq", "last_seq", "least_ns", "greatest_ns", "tick",
-    "controls", "records", "extras", "dense",
-)  # fmt: skip
-"""The columns of a table of units."""
 
 
 class Damage(msgspec.Struct, frozen=True):
@@ -62,7 +55,8 @@ class Scan(msgspec.Struct, frozen=True):
         size: its length in bytes when it was scanned.
         header: its header, or None when that is damaged or torn.
         first: where the first unit begins, or would.
-        table: a row a whole unit with `COLUMNS`, int64; see `unit`.
+        totals: what its whole units add up to.
+        units: where they are.
         damages: what does not read back, in order.
         torn: the torn tail, if there is one.
         sealed: whether it was closed in order.
@@ -72,10 +66,14 @@ class Scan(msgspec.Struct, frozen=True):
     size: int
     header: SegmentHeader | None
     first: int
-    table: NDArray[np.int64]
+    totals: Totals
+    units: Units
     damages: tuple[Damage, ...]
     torn: Torn | None
     sealed: bool
+
+    def __len__(self) -> int:
+        return self.totals.units
 
     @property
     def number(self) -> int:
@@ -85,56 +83,29 @@ class Scan(msgspec.Struct, frozen=True):
     @property
     def end(self) -> int:
         """Where the last whole unit ends."""
-        return int(self.table[-1, 0] + self.table[-1, 1]) if len(self.table) else self.first
+        last = self.unit(len(self) - 1) if len(self) else None
+        return self.first if last is None else last.offset + last.length
 
-    def column(self, name: str) -> NDArray[np.int64]:
-        """Return one of `COLUMNS` for all units."""
-        return self.table[:, COLUMNS.index(name)]
+    def column(self, name: str) -> IntArray:
+        """Return one of `units.COLUMNS` for all units."""
+        return self.units.table[:, COLUMNS.index(name)]
 
     def unit(self, place: int) -> wire.Unit:
         """Return a unit by its place in the table."""
-        return unit_of(self.table[place])
+        return unit_of(self.units.table[place])
 
     @property
     def last_seq(self) -> int | None:
-        """The last sequence number in it."""
-        return int(self.column("last_seq")[-1]) if len(self.table) else None
-
-    @property
-    def next_tick(self) -> int | None:
-        """The arrival number that follows its last print's; None: it holds no prints."""
-        having = self.table[self.column("prints") > 0]
-        if not len(having):
-            return None
-        last = unit_of(having[-1]).note
-        return None if last.tick is None else last.tick + last.prints
+        """The last sequence number in it; None: it holds none."""
+        return self.totals.last_seq if len(self) else None
 
 
-def row_of(unit: wire.Unit) -> tuple[int, ...]:
-    """Return a unit as a row of the table."""
-    note = unit.note
-    tick = _NO_TICK if note.tick is None else note.tick
-    return (
-        unit.offset, unit.length, note.n, note.rows, note.frames, note.prints, *note.seq, *note.recv_ns, tick,
-        note.controls, note.records, note.extras, int(note.dense),
-    )  # fmt: skip
-
-
-def unit_of(row: NDArray[np.int64]) -> wire.Unit:
-    """Return the unit that a row of the table describes; the checksum is left out."""
-    (offset, length, n, rows, frames, prints, first, last, least, greatest, tick, controls, records, extras, dense) = (
-        row.tolist()
-    )
-    note = BatchNote(
-        "", n, rows, frames, prints, (first, last), (least, greatest), None if tick == _NO_TICK else tick, controls,
-        records, extras, bool(dense),
-    )  # fmt: skip
-    return wire.Unit(offset, length, note)
-
-
-def table_of(units: list[wire.Unit]) -> NDArray[np.int64]:
-    """Return units as a table."""
-    return np.array([row_of(unit) for unit in units], np.int64).reshape(len(units), len(COLUMNS))
+def scan_of(
+    path: Path, size: int, header: SegmentHeader | None, first: int, table: IntArray,
+    damages: tuple[Damage, ...] = (), torn: Torn | None = None, *, sealed: bool,
+) -> Scan:  # fmt: skip
+    """Return what a segment holds, from the table of its units."""
+    return Scan(path, size, header, first, totals_of(table), Units(table), damages, torn, sealed)
 
 
 def name_of(number: int) -> str:
@@ -172,7 +143,7 @@ def scan(path: Path) -> Scan:
         size = path.stat().st_size
         header, first, damages, torn = _scan_header(path, file, size)
         if torn is not None:
-            return Scan(path, size, None, 0, table_of([]), (), torn, sealed=False)
+            return scan_of(path, size, None, 0, table_of([]), torn=torn, sealed=False)
         units: list[wire.Unit] = []
         sealed = False
         at = first
@@ -188,7 +159,7 @@ def scan(path: Path) -> Scan:
             else:
                 sealed = True
         assert at <= size, "units lie within the file"
-    return Scan(path, size, header, first, table_of(units), tuple(damages), torn, sealed)
+    return scan_of(path, size, header, first, table_of(units), tuple(damages), torn, sealed=sealed)
 
 
 def _read(file: BinaryIO, offset: int, length: int) -> bytes:

@@ -163,9 +163,6 @@ class _Step:
         if prints is None or not len(prints):
             return
         self.received += len(prints)
-        latest = int(frames.recv_ns[-1])
-        for name in prints.contracts:
-            self.receipts[name] = latest
         if not self.mono_ns:
             self.mono_ns = int(frames.mono_ns[0])
         if len(prints) < self.vector_rows:
@@ -176,6 +173,9 @@ class _Step:
     def _each(self, prints: Prints, recv_ns: Ints) -> None:
         """Judge a short run of prints one after the other."""
         names, recv = prints.contracts, recv_ns
+        # of each contract that is there, and of no other in the table, the frame that came last
+        for c, frame in dict(zip(as_list(prints.contract), as_list(prints.frame), strict=True)).items():
+            self.receipts[names[c]] = int(recv[frame])
         tick = prints.first_tick
         for c, ts, price, size, side, frame in zip(
             as_list(prints.contract),
@@ -204,10 +204,12 @@ class _Step:
         single = len(prints.contracts) == 1
         for index, name in enumerate(prints.contracts):
             if single:
+                self.receipts[name] = int(recv[-1])
                 self._column(name, tick, ts, price, size, side, recv)
                 return
             chosen = np.flatnonzero(contract == index)
             if len(chosen):
+                self.receipts[name] = int(recv[chosen[-1]])
                 self._column(name, tick[chosen], ts[chosen], price[chosen], size[chosen], side[chosen], recv[chosen])
 
     def _column(

@@ -1,23 +1,27 @@
 """The connection against a real ASP.NET Core 9 server: what its truth endpoint says it sent is what we have.
 
-Not for every day: `TICKLOOM_INTEROP_GATEWAY=…/run.sh pytest -m interop tests/interop`.
+Not for every day: `scripts/interop-test`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections import Counter
+from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tickloom.actors.connection.address import open_session
+from tickloom.actors.connection.carrier import Timing
 from tickloom.actors.connection.decode import Decoder
 from tickloom.actors.connection.dial import HubSettings
 from tickloom.actors.connection.errors import AuthenticationRefused, CredentialsRefused
 from tickloom.actors.connection.reconnect import Policy
 from tickloom.actors.connection.rest import RestClient
-from tickloom.actors.connection.session import HubSession, Timing
+from tickloom.actors.connection.session import HubSession
 from tickloom.actors.connection.transport import HubConnection
 from tickloom.config.secrets import Secret
 from tickloom.messages.control import Connected, Disconnected, Gap
@@ -26,7 +30,9 @@ from tickloom.messages.market import Instrument, as_list
 from tickloom.messages.projectx import BarUnit
 from tickloom.messages.stamps import parse_stamp
 
-pytestmark = pytest.mark.interop
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
+
+RUN = Path(__file__).parents[2].parent / "shared" / "interop" / "run.sh"
 
 MNQ, EP, CLE = (
     Instrument("CON.F.US.MNQ.Z25", 1, 4),
@@ -34,7 +40,85 @@ MNQ, EP, CLE = (
     Instrument("CON.F.US.CLE.F26", 1, 100),
 )
 NS = 1_000_000_000
+UNREADABLE = {"missing_field", "null_element", "null_field", "huge_integer", "string_price"}
+UNREADABLE |= {"null_batch", "object_batch"}
 ABSURD = {"negative_price", "zero_price", "off_tick", "zero_volume", "negative_volume", "huge_number"}
+
+
+class Aspnet:
+    """A real ASP.NET Core SignalR gateway in a process of its own: its log, its truth, its faults."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.events: list[dict] = []
+        self.url = ""
+        self._more = asyncio.Event()
+
+    async def read(self) -> None:
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            self.events.append(json.loads(line))
+            self._more.set()
+
+    async def event(self, name: str, **fields: object) -> dict:
+        """The first event of that name and those fields, past or still to come."""
+        while True:
+            for event in self.events:
+                if event["ev"] == name and all(event.get(key) == value for key, value in fields.items()):
+                    return event
+            self._more.clear()
+            await self._more.wait()
+
+    async def get(self, path: str, **query: object) -> list:
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(self.url + path, params={key: str(value) for key, value in query.items()}) as response,
+        ):
+            assert response.status == 200, (path, response.status)
+            text = await response.text()
+        return (
+            [json.loads(line) for line in text.splitlines()] if "ndjson" in response.content_type else json.loads(text)
+        )
+
+    async def chaos(self, **switches: object) -> None:
+        async with aiohttp.ClientSession() as http, http.post(self.url + "/chaos", json=switches) as response:
+            assert response.status == 200, await response.text()
+
+    async def truth(self, contract: str, first: int, last: int) -> dict[int, dict]:
+        """The ticks of an index range, by their stamp in ns."""
+        ticks = await self.get("/truth", contract=contract, **{"from": first, "to": last})
+        return {tick["t_ns"]: tick for tick in ticks}
+
+    async def sent(self, contract: str) -> list[dict]:
+        """What each connection was sent of a contract, oldest connection first."""
+        return [each["sent"] for each in await self.get("/truth/sent", contract=contract)]
+
+
+@pytest.fixture
+def aspnet():
+    """Starts the gateway with settings: `async with aspnet(TICK_RATE=200) as g`. It lies beside the repository."""
+    if not RUN.exists():
+        pytest.fail(f"{RUN} is not there: the interop gateway lies in shared/interop beside the repository")
+
+    @contextlib.asynccontextmanager
+    async def start(**settings: object):
+        arguments = [f"{key}={value}" for key, value in settings.items()]
+        process = await asyncio.create_subprocess_exec(
+            str(RUN), "0", *arguments, stdout=asyncio.subprocess.PIPE, limit=1 << 24
+        )
+        running = Aspnet(process)
+        reader = asyncio.create_task(running.read())
+        try:
+            async with asyncio.timeout(90):
+                running.url = (await running.event("listening"))["url"]
+                yield running
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            await process.wait()
+            await reader
+
+    return start
 
 
 class Live:
@@ -116,9 +200,9 @@ def row(tick: dict) -> tuple:
 
 
 @pytest.mark.parametrize("settings", [{}, {"negotiate": True}], ids=["direct", "negotiated"])
-def test_every_tick_the_server_says_it_sent_is_there_in_order_bad_elements_or_not(gateway, settings):
+def test_every_tick_the_server_says_it_sent_is_there_in_order_bad_elements_or_not(aspnet, settings):
     async def test():
-        async with gateway(TICK_RATE=400) as g, live(g, MNQ, EP, CLE, **settings) as story:
+        async with aspnet(TICK_RATE=400) as g, live(g, MNQ, EP, CLE, **settings) as story:
             await story.more(600)
             await g.chaos(bad_pct=10, duplicate_pct=3, out_of_order_pct=3, drop_pct=1)
             await story.more(4000)
@@ -147,13 +231,8 @@ def test_every_tick_the_server_says_it_sent_is_there_in_order_bad_elements_or_no
                 "timestamp": kinds["bad_timestamp"] + kinds["future_timestamp"],
                 "side": kinds["unknown_type"],
                 "unknown_target": kinds["unknown_target"],
-                "schema": sum(
-                    kinds[kind]
-                    for kind in (
-                        "missing_field", "null_element", "null_field", "huge_integer", "string_price", "null_batch", "object_batch",
-                    )
-                ),
-            }  # fmt: skip
+                "schema": sum(kinds[kind] for kind in UNREADABLE),
+            }
             assert len(kinds) == 17
             connect = await g.event("connect")
             assert connect["tokenFrom"] == "header"
@@ -163,10 +242,10 @@ def test_every_tick_the_server_says_it_sent_is_there_in_order_bad_elements_or_no
     asyncio.run(test())
 
 
-def test_renewals_with_tokens_that_live_seconds_lose_and_double_nothing(gateway):
+def test_renewals_with_tokens_that_live_seconds_lose_and_double_nothing(aspnet):
     async def test():
         async with (
-            gateway(TICK_RATE=1000, TOKEN_TTL_S=6, CLOSE_ON_EXPIRATION=1) as g,
+            aspnet(TICK_RATE=1000, TOKEN_TTL_S=6, CLOSE_ON_EXPIRATION=1) as g,
             live(g, MNQ) as story,
         ):
             token = await story.login()
@@ -190,9 +269,9 @@ def test_renewals_with_tokens_that_live_seconds_lose_and_double_nothing(gateway)
     asyncio.run(test())
 
 
-def test_breaks_become_gaps_that_cover_exactly_what_was_not_delivered(gateway):
+def test_breaks_become_gaps_that_cover_exactly_what_was_not_delivered(aspnet):
     async def test():
-        async with gateway(TICK_RATE=500) as g, live(g, MNQ, EP) as story:
+        async with aspnet(TICK_RATE=500) as g, live(g, MNQ, EP) as story:
             for how in (True, "tcp", "reset", True):
                 await story.more(500)
                 links = len(story.of(Connected))
@@ -218,9 +297,9 @@ def test_breaks_become_gaps_that_cover_exactly_what_was_not_delivered(gateway):
     asyncio.run(test())
 
 
-def test_a_half_open_link_is_found_within_seconds_and_replaced(gateway):
+def test_a_half_open_link_is_found_within_seconds_and_replaced(aspnet):
     async def test():
-        async with gateway(TICK_RATE=200) as g, live(g, MNQ, ping_interval=0.5, ping_patience=1.0) as story:
+        async with aspnet(TICK_RATE=200) as g, live(g, MNQ, ping_interval=0.5, ping_patience=1.0) as story:
             await story.more(200)
             assert story.session.connection.round_trip is None or story.session.connection.round_trip < 1
             await g.chaos(mute=20, mute_mode="blackhole")
@@ -233,9 +312,9 @@ def test_a_half_open_link_is_found_within_seconds_and_replaced(gateway):
     asyncio.run(test())
 
 
-def test_a_stateful_session_loses_nothing_when_the_tcp_connection_is_cut(gateway):
+def test_a_stateful_session_loses_nothing_when_the_tcp_connection_is_cut(aspnet):
     async def test():
-        async with gateway(TICK_RATE=1000, STATEFUL_RECONNECT=1) as g, live(g, MNQ, stateful=True) as story:
+        async with aspnet(TICK_RATE=1000, STATEFUL_RECONNECT=1) as g, live(g, MNQ, stateful=True) as story:
             for cut in range(3):
                 await story.more(1000)
                 await g.chaos(abort="tcp")
@@ -251,9 +330,9 @@ def test_a_stateful_session_loses_nothing_when_the_tcp_connection_is_cut(gateway
     asyncio.run(test())
 
 
-def test_an_expired_token_is_replaced_after_the_server_ended_the_connection(gateway):
+def test_an_expired_token_is_replaced_after_the_server_ended_the_connection(aspnet):
     async def test():
-        async with gateway(TICK_RATE=200, TOKEN_TTL_S=2, CLOSE_ON_EXPIRATION=1) as g, live(g, MNQ) as story:
+        async with aspnet(TICK_RATE=200, TOKEN_TTL_S=2, CLOSE_ON_EXPIRATION=1) as g, live(g, MNQ) as story:
             await story.until(lambda: len(story.of(Connected)) >= 3)
             await story.more(50)
             assert (await g.event("disconnect"))["reason"] == "token_expired"
@@ -262,9 +341,9 @@ def test_an_expired_token_is_replaced_after_the_server_ended_the_connection(gate
     asyncio.run(test())
 
 
-def test_a_logout_is_heeded_and_refused_subscriptions_are_retried(gateway):
+def test_a_logout_is_heeded_and_refused_subscriptions_are_retried(aspnet):
     async def test():
-        async with gateway(TICK_RATE=200) as g, live(g, MNQ) as story:
+        async with aspnet(TICK_RATE=200) as g, live(g, MNQ) as story:
             await g.chaos(subscribe_error=2)
             await g.chaos(abort=True)
             await story.until(lambda: len(story.of(Connected)) == 2)
@@ -275,9 +354,9 @@ def test_a_logout_is_heeded_and_refused_subscriptions_are_retried(gateway):
     asyncio.run(test())
 
 
-def test_rest_endpoints_of_a_real_server(gateway):
+def test_rest_endpoints_of_a_real_server(aspnet):
     async def test():
-        async with gateway(TICK_RATE=200, RATE_LIMIT_OTHER=1000) as g, live(g, EP) as story:
+        async with aspnet(TICK_RATE=200, RATE_LIMIT_OTHER=1000) as g, live(g, EP) as story:
             await story.more(1200)
             rest, token = story.rest, await story.login()
             with pytest.raises(CredentialsRefused, match="PROJECT_X_API_KEY"):

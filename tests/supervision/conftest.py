@@ -140,17 +140,21 @@ def plant() -> Iterator[Callable[..., Tree]]:
 
 
 @pytest.fixture
-def stage() -> Callable[..., tuple[Dispatcher, Tree]]:
-    """Make and start trees without threads: returns the dispatcher and the tree, at rest."""
+def stage() -> Iterator[Callable[..., tuple[Dispatcher, Tree]]]:
+    """Make and start trees that run step by step: returns the dispatcher and the tree, at rest."""
+    trees: list[Tree] = []
 
     def make(*children: ChildSpec, seed: int | None = None, faults: Any = None, **spec: Any) -> tuple[Dispatcher, Tree]:
         dispatcher = Dispatcher(seed)
         tree = dispatcher.tree(SupervisorSpec(children, **spec), faults=faults)
+        trees.append(tree)
         tree.start()
         dispatcher.run()
         return dispatcher, tree
 
-    return make
+    yield make
+    for tree in trees:
+        tree.stop("now")
 
 
 @pytest.fixture

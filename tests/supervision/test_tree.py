@@ -25,8 +25,8 @@ from tickloom.supervision import (
     NoSuchPlace,
     Overrun,
     SpecError,
-    StartError,
     Started,
+    StartError,
     Straggler,
     SupervisionError,
     TreeStopped,
@@ -257,11 +257,13 @@ def stop_in_thread(tree, mode="now", timeout=None):
     return thread, reports
 
 
-def test_a_child_that_overruns_its_shutdown_time_is_fenced_off_and_reported_by_name(plant, kit, clock, faults, probe):
+def test_a_child_that_overruns_its_shutdown_time_is_fenced_off_and_reported_by_name(
+    plant, kit, clock, faults, probe, until
+):
     tree, release = held_up(plant, kit, clock, faults, shutdown=2)
     tree.subscribe(probe)
     thread, reports = stop_in_thread(tree)
-    probe.wait_for(lambda event: isinstance(event, Exited) and event.path == "/b")
+    until(lambda: tree.snapshot().find("/slow").state == "stopping")
     clock.advance(2)
     overrun = probe.wait_for(Overrun)
     assert (overrun.path, overrun.doing) == ("/slow", "stop")
@@ -272,11 +274,11 @@ def test_a_child_that_overruns_its_shutdown_time_is_fenced_off_and_reported_by_n
     assert not reports[0].clean
 
 
-def test_when_one_overruns_the_siblings_still_stop(plant, kit, clock, faults, probe):
+def test_when_one_overruns_the_siblings_still_stop(plant, kit, clock, faults, probe, until):
     tree, release = held_up(plant, kit, clock, faults, shutdown=2)
     tree.subscribe(probe)
     thread, _ = stop_in_thread(tree)
-    probe.wait_for(lambda event: isinstance(event, Exited) and event.path == "/b")
+    until(lambda: tree.snapshot().find("/slow").state == "stopping")
     clock.advance(2)
     probe.wait_for(lambda event: isinstance(event, Exited) and event.path == "/")
     assert [path for path in kit.notes("exit") if path != "/slow"] == ["/b", "/a"]
@@ -284,7 +286,7 @@ def test_when_one_overruns_the_siblings_still_stop(plant, kit, clock, faults, pr
     thread.join(10)
 
 
-def test_a_fenced_childs_messages_are_refused_and_its_results_ignored(plant, kit, clock, faults, probe):
+def test_a_fenced_childs_messages_are_refused_and_its_results_ignored(plant, kit, clock, probe, until):
     reached, release = threading.Event(), threading.Event()
     tried, heard = [], []
 
@@ -318,7 +320,7 @@ def test_a_fenced_childs_messages_are_refused_and_its_results_ignored(plant, kit
     assert reached.wait(5)
     stopper = threading.Thread(target=lambda: tree.terminate_child("/slow"))
     stopper.start()
-    clock.wait_for_sleepers(2)
+    until(lambda: tree.snapshot().find("/slow").state == "stopping")
     clock.advance(1)
     stopper.join(5)
     release.set()
@@ -329,7 +331,7 @@ def test_a_fenced_childs_messages_are_refused_and_its_results_ignored(plant, kit
     assert tree.dead_letters.counts_for("/other")["sender fenced"] == 3
 
 
-def test_a_fenced_child_is_replaced_and_two_never_take_from_one_mailbox(plant, kit, clock, faults, probe):
+def test_a_fenced_child_is_replaced_and_two_never_take_from_one_mailbox(plant, kit, clock, faults, probe, until):
     reached, release = faults.hold("/b", "before_batch")
     tree = plant(
         kit.worker("a", backoff=AT_ONCE),
@@ -342,7 +344,7 @@ def test_a_fenced_child_is_replaced_and_two_never_take_from_one_mailbox(plant, k
     tree.ref("/b").put("one")
     assert reached.wait(5)
     tree.ref("/a").tell(kit.crash)
-    clock.wait_for_sleepers(1)
+    until(lambda: tree.snapshot().find("/b").state == "stopping")
     clock.advance(1)
     probe.wait_for(lambda event: isinstance(event, Started) and (event.path, event.epoch) == ("/b", 2))
     tree.ref("/b").put("two")
@@ -615,11 +617,11 @@ def test_a_cancelled_watch_hears_nothing_more(stage, kit, probe):
     assert probe.messages == []
 
 
-def test_an_overrun_child_is_dead_to_its_watchers_once(plant, kit, clock, faults, probe):
+def test_an_overrun_child_is_dead_to_its_watchers_once(plant, kit, clock, faults, probe, until):
     tree, release = held_up(plant, kit, clock, faults, shutdown=1)
     tree.watch("/slow", probe)
     thread, _ = stop_in_thread(tree)
-    clock.wait_for_sleepers(2)
+    until(lambda: tree.snapshot().find("/slow").state == "stopping")
     clock.advance(1)
     probe.wait_for(1)
     release.set()

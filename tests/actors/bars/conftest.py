@@ -1,4 +1,4 @@
-"""What the tests of the bar folds share: how items become messages, how messages become bars, and a slow, obvious oracle."""
+"""What the tests of the bar folds share: how items become messages, messages bars, and a slow, obvious oracle."""
 
 from __future__ import annotations
 
@@ -229,7 +229,12 @@ class Loom:
             if end + grace > max(newest[contract], beat):
                 flags |= BarFlag.PARTIAL
             for gap, known in gaps:
-                if gap.contract == contract and gap.from_ns < end and gap.to_ns > start and known < end + grace + lateness:
+                if (
+                    gap.contract == contract
+                    and gap.from_ns < end
+                    and gap.to_ns > start
+                    and known < end + grace + lateness
+                ):
                     flags |= BarFlag.GAP
             prices = [t.price for t in ticks]
             out[contract, start] = (

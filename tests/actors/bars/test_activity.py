@@ -26,7 +26,9 @@ def fold_of(name: str, **options: Any) -> ActivityFold:
     return ActivityFold(Timeframe.parse(name), **options)
 
 
-def step(fold: ActivityFold, state: ActivityState, *items: Any, seq: int | None = None) -> tuple[ActivityState, list[Bars]]:
+def step(
+    fold: ActivityFold, state: ActivityState, *items: Any, seq: int | None = None
+) -> tuple[ActivityState, list[Bars]]:
     state, outputs = fold.step(state, [Validated(state.seq + 1 if seq is None else seq, items)])
     return state, list(outputs)
 
@@ -65,7 +67,9 @@ def test_bars_equal_the_reference_however_the_trades_were_cut(
 ) -> None:
     rng = random.Random(seed)
     ticks = [
-        loom.Tick(rng.choice("AAB"), T + rng.randint(-5, 5) + i // 3, rng.randint(-9, 9), rng.choice([0, 1, 2, 50]), i % 3, i)
+        loom.Tick(
+            rng.choice("AAB"), T + rng.randint(-5, 5) + i // 3, rng.randint(-9, 9), rng.choice([0, 1, 2, 50]), i % 3, i
+        )
         for i in range(count)
     ]
     fold = fold_of(f"{n}{'v' if by_volume else 't'}", vector_rows=vector_rows, updates=False)
@@ -122,7 +126,7 @@ def test_a_gap_flags_the_bar_at_hand_or_the_next_one() -> None:
     fold = fold_of("2t")
     gap = Gap(recv_ns=T, contract="A", from_ns=T, to_ns=T + 1, cause="test")
     trades = [Trades("A", [T], [5], [1], [0], [i]) for i in range(6)]
-    state, said = step(fold, fold.initial(), trades[0], gap, trades[1], gap, trades[2], trades[3], trades[4], trades[5])
+    _, said = step(fold, fold.initial(), trades[0], gap, trades[1], gap, trades[2], trades[3], trades[4], trades[5])
     flags = [bar.flags for output in said for bar in output.closed]
     assert flags == [BarFlag.GAP, BarFlag.GAP, BarFlag.NONE]
 

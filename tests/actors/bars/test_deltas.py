@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tickloom.actors.bars.deltas import (
@@ -55,7 +55,9 @@ def delta(ticks: list[tuple[int, int, int, int]], bucket: int = 0, late: int = 0
 def parts(draw: st.DrawFn, count: int) -> list[Delta]:
     """Deltas of disjoint trades, many of them with equal stamps."""
     rows = draw(
-        st.lists(st.tuples(st.integers(0, 3), st.integers(-9, 9), st.integers(0, 9)), min_size=count, max_size=count * 4)
+        st.lists(
+            st.tuples(st.integers(0, 3), st.integers(-9, 9), st.integers(0, 9)), min_size=count, max_size=count * 4
+        )
     )
     ticks = [(number, *row) for number, row in enumerate(rows)]
     draw(st.randoms(use_true_random=False)).shuffle(ticks)
@@ -80,7 +82,9 @@ def test_merging_is_associative(triple: list[Delta]) -> None:
     assert merge(merge(a, b), c) == merge(a, merge(b, c))
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(-9, 9), st.integers(0, 9)), min_size=2, max_size=20), st.data())
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(-9, 9), st.integers(0, 9)), min_size=2, max_size=20), st.data()
+)
 def test_merging_parts_in_any_order_gives_the_delta_of_the_whole(rows: Any, data: st.DataObject) -> None:
     ticks = [(number, *row) for number, row in enumerate(rows)]
     order = data.draw(st.permutations(ticks))

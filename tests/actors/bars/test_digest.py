@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -16,7 +17,15 @@ from tickloom.messages.bars import Bar, BarFlag
 def bars(count: int) -> list[Bar]:
     rng = random.Random(count)
     return [
-        Bar("A", "1s", i, i + 1, *(rng.randrange(-(2**40), 2**40) for _ in range(9)), rng.randint(0, 3), rng.randint(0, 63))
+        Bar(
+            "A",
+            "1s",
+            i,
+            i + 1,
+            *(rng.randrange(-(2**40), 2**40) for _ in range(9)),
+            rng.randint(0, 3),
+            rng.randint(0, 63),
+        )
         for i in range(count)
     ]
 
@@ -29,12 +38,10 @@ def test_a_chain_does_not_depend_on_how_it_was_fed(count: int, cuts: list[int], 
         one_by_one = one_by_one.extend(pack(bar))
     fed = Chain()
     edges = [0, *sorted(min(cut, count) for cut in cuts), count]
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         part = rows[start:stop]
-        if part and in_columns:
-            fed = fed.extend(pack_columns(block_of(part)))
-        else:
-            fed = fed.extend(b"".join(map(pack, part)))
+        packed = pack_columns(block_of(part)) if part and in_columns else b"".join(map(pack, part))
+        fed = fed.extend(packed)
         fed = msgspec.msgpack.decode(msgspec.msgpack.encode(fed), type=Chain)
     assert fed == one_by_one
     assert fed.digest() == one_by_one.digest()
@@ -46,7 +53,9 @@ def test_a_chain_does_not_depend_on_how_it_was_fed(count: int, cuts: list[int], 
 def test_any_changed_value_changes_the_digest(count: int, data: st.DataObject) -> None:
     rows = bars(count)
     index = data.draw(st.integers(0, count - 1))
-    field = data.draw(st.sampled_from([name for name in Bar.__struct_fields__ if name not in ("contract", "timeframe", "final")]))
+    field = data.draw(
+        st.sampled_from([name for name in Bar.__struct_fields__ if name not in ("contract", "timeframe", "final")])
+    )
     changed = list(rows)
     changed[index] = msgspec.structs.replace(rows[index], **{field: getattr(rows[index], field) ^ 1})
     assert digest(changed) != digest(rows)

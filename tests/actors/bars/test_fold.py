@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 
 from tickloom.actors.bars.deltas import LIMIT, BarOverflowError, to_columns
 from tickloom.actors.bars.digest import LINK_ROWS, combine_digests
+from tickloom.actors.bars.fold import TimeframeFold
 from tickloom.actors.bars.reduce import ReduceFold
 from tickloom.actors.bars.weave import MAX_FLATS, MAX_MARKS
+from tickloom.config.buckets import rule_for
+from tickloom.config.calendars import calendar_from
 from tickloom.messages.bars import BarFlag, Bars, Delta, Mark, Reduced
 from tickloom.messages.control import Beat, Gap, SessionStopped
 from tickloom.messages.intake import Validated
@@ -22,7 +25,9 @@ from tickloom.messages.market import NS
 
 T0 = 1_700_000_000 * NS - 1_700_000_000 * NS % (3600 * NS)
 WIDTHS = {"1s": NS, "5s": 5 * NS, "1m": 60 * NS, "1h": 3600 * NS}
-SLOW = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+SLOW = settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 
 
 @st.composite
@@ -50,14 +55,22 @@ def markets(draw: st.DrawFn, stop: bool = True) -> tuple[list[Any], int, int]:
         elif kind == "b":
             items.append(Beat(recv_ns=now + size * NS - back))
         else:
-            items.append(Gap(recv_ns=now, contract=contract, from_ns=now - back, to_ns=now - back + size * 20 * NS, cause="test"))
+            items.append(
+                Gap(recv_ns=now, contract=contract, from_ns=now - back, to_ns=now - back + size * 20 * NS, cause="test")
+            )
     if stop:
         items.append(SessionStopped(recv_ns=now + draw(st.sampled_from([-NS, 0, NS, 30 * NS]))))
     return items, grace, lateness
 
 
 @SLOW
-@given(markets(), st.integers(0, 10**9), st.sampled_from([1, 5, 10**9]), st.sampled_from([1, 4, 48]), st.sampled_from([1, 4, 32]))
+@given(
+    markets(),
+    st.integers(0, 10**9),
+    st.sampled_from([0, 5, 10**9]),
+    st.sampled_from([1, 4, 48]),
+    st.sampled_from([1, 4, 32]),
+)
 def test_bars_equal_the_oracle_however_the_input_is_cut_conflated_saved_and_vectorised(
     loom: Any, market: Any, seed: int, vector_rows: int, column_rows: int, bulk_rows: int
 ) -> None:
@@ -119,13 +132,17 @@ def test_flat_bars_fill_what_was_empty_the_same_way_for_any_batches(loom: Any, m
 
 def delta(ts: int, price: int, tick: int, late: int = 0, trades: int = 1) -> Delta:
     bucket = ts // NS * NS
-    return Delta("A", bucket, price, ts, tick, price, price, price, ts, tick, trades, trades, price * trades, trades, 0, 0, late)
+    return Delta(
+        "A", bucket, price, ts, tick, price, price, price, ts, tick, trades, trades, price * trades, trades, 0, 0, late
+    )
 
 
 class Life:
     """One timeframe fed by hand."""
 
-    def __init__(self, loom: Any, timeframe: str = "5s", grace: int = NS, lateness: int = 10 * NS, **options: Any) -> None:
+    def __init__(
+        self, loom: Any, timeframe: str = "5s", grace: int = NS, lateness: int = 10 * NS, **options: Any
+    ) -> None:
         self.fold = loom.fold(timeframe, grace, lateness, **options)
         self.state = self.fold.initial()
         self.seq = 0
@@ -196,6 +213,26 @@ def test_a_late_trade_for_a_bar_that_is_final_is_refused_and_counted(loom: Any) 
     assert life.tell(delta(T0, 12, 3, late=T0 + 16 * NS, trades=3)).refused == 3
 
 
+def test_a_bar_revised_and_settled_in_one_step_is_reported_as_both(loom: Any) -> None:
+    life = Life(loom)
+    life.tell(delta(T0, 10, 1), delta(T0 + 6 * NS, 11, 2), newest=T0 + 6 * NS)
+    said = life.tell(delta(T0 + 3 * NS, 12, 3, late=T0 + 6 * NS), delta(T0 + 16 * NS, 13, 4), newest=T0 + 16 * NS)
+    assert stages(said) == {
+        "updated": [(15, 13, 0)],
+        "closed": [(5, 11, 0)],
+        "revised": [(0, 12, 1)],
+        "settled": [(0, 12, 1)],
+    }
+
+
+def test_a_bar_that_late_trades_alone_made_settles_when_its_time_comes(loom: Any) -> None:
+    life = Life(loom)
+    life.tell(delta(T0 + 6 * NS, 11, 1), newest=T0 + 6 * NS)
+    assert stages(life.tell(delta(T0, 10, 2, late=T0 + 6 * NS))) == {"revised": [(0, 10, 1)]}
+    assert "settled" not in stages(life.tell(newest=T0 + 16 * NS - 1))
+    assert stages(life.tell(newest=T0 + 16 * NS)) == {"settled": [(0, 10, 1)]}
+
+
 def test_a_stop_closes_and_settles_everything_and_flags_what_was_open(loom: Any) -> None:
     life = Life(loom)
     life.tell(delta(T0, 10, 1), delta(T0 + 5 * NS, 11, 2), newest=T0 + 7 * NS)
@@ -204,8 +241,8 @@ def test_a_stop_closes_and_settles_everything_and_flags_what_was_open(loom: Any)
     assert stages(stopped) == {"closed": [(5, 11, 0)], "settled": [(0, 10, 0), (5, 11, 0)]}
     assert [bar.flags for bar in stopped.settled] == [BarFlag.NONE, BarFlag.PARTIAL]
     assert life.fold.pending(life.state, "A") == ([], [])
-    again = life.tell(delta(T0 + 8 * NS, 12, 3), newest=T0 + 8 * NS)
-    assert stages(again) == {"updated": [(5, 12, 0)]}
+    again = life.tell(delta(T0 - 100 * NS, 12, 3), newest=T0 - 100 * NS)
+    assert stages(again) == {"updated": [(-100, 12, 0)]}  # the time of the session before has ended with it
 
 
 def test_two_sessions_within_one_step_are_two_outputs(loom: Any) -> None:
@@ -233,6 +270,28 @@ def test_a_mark_flags_bars_open_closed_and_yet_to_come_but_not_those_that_were_f
     assert life.state.contracts["A"].marks == ()
 
 
+def test_marks_flag_bars_made_in_bulk_as_they_flag_others(loom: Any) -> None:
+    rows = [delta(T0 + s * NS, 10, s) for s in range(60)]
+    mark = Mark("A", T0 + 5 * NS, T0 + 30 * NS, int(BarFlag.GAP), T0 + 20 * NS)
+    in_bulk = Life(loom, "1s", 0, 0).tell(newest=T0 + 60 * NS, marks=(mark,), columns=(to_columns(rows),))
+    one_by_one = Life(loom, "1s", 0, 0).tell(*rows, newest=T0 + 60 * NS, marks=(mark,))
+    bulk = [(bar.open_time, bar.flags) for block in in_bulk.columns for bar in loom.rows_of(block)]
+    assert bulk == [(bar.open_time, bar.flags) for bar in one_by_one.settled]
+    assert [(start - T0) // NS for start, flags in bulk if flags] == list(range(20, 30))
+
+
+def test_columns_older_than_what_is_closed_or_final_make_no_second_bar(loom: Any) -> None:
+    life = Life(loom, "1s", 0, 10 * NS)
+    for second in (0, 100):
+        life.tell(delta(T0 + second * NS, 10, second), newest=T0 + second * NS)
+    life.tell(beat=T0 + 101 * NS)
+    old = to_columns([delta(T0 + second * NS, 11, 500 + second) for second in (-1, *range(1, 50), 100)])
+    said = life.tell(newest=T0 + 200 * NS, columns=(old,))
+    assert said.refused == 1
+    assert len(loom.final_bars([said])) == 50
+    assert stages(said)["revised"] == [(100, 11, 1)]
+
+
 def test_marks_are_bounded_by_drawing_the_oldest_together(loom: Any) -> None:
     life = Life(loom)
     life.tell(delta(T0, 10, 1), newest=T0)
@@ -257,6 +316,22 @@ def test_flat_bars_come_while_the_market_is_open_and_within_a_sitting(loom: Any)
         (-1, BarFlag.NONE, 11),
     ]
     assert [bar.open_time for bar in over.settled if bar.flags] == [friday - 180 * NS, friday - 120 * NS]
+    monday = life.tell(delta(sunday + 180 * NS, 13, 4), newest=sunday + 180 * NS)
+    assert [(bar.open_time - sunday) // (60 * NS) for bar in monday.closed] == [1]
+
+
+def test_no_flat_bar_stands_for_a_break(loom: Any) -> None:
+    table = {
+        "zone": "UTC",
+        "sittings": [{"open": "08:00", "close": "16:00"}],
+        "breaks": [{"open": "12:00", "close": "12:03"}],
+    }
+    rule = rule_for(calendar_from("lunch", table), "1m")
+    fold = TimeframeFold("1m", lambda contract: rule, 0, 0, emit_empty=True)
+    noon = T0 // (86_400 * NS) * (86_400 * NS) + 12 * 3600 * NS
+    rows = (delta(noon - 120 * NS, 10, 1), delta(noon + 240 * NS, 11, 2))
+    _, (said,) = fold.step(fold.initial(), [Reduced(1, rows, watermarks=(("A", noon + 300 * NS),))])
+    assert [(bar.open_time - noon) // (60 * NS) for bar in said.settled] == [-2, -1, 3, 4]
 
 
 def test_a_very_long_quiet_time_is_not_filled(loom: Any) -> None:
@@ -279,7 +354,9 @@ def test_a_step_leaves_the_state_it_was_given_as_it_was_also_when_it_fails(loom:
     for second in range(4):
         life.tell(delta(T0 + second * NS, 10, second), newest=T0 + second * NS)
     before = copy.deepcopy(life.state)
-    good = Reduced(90, (delta(T0 + NS, 3, 8, late=T0 + 3 * NS), delta(T0 + 20 * NS, 11, 9)), watermarks=(("A", T0 + 20 * NS),))
+    good = Reduced(
+        90, (delta(T0 + NS, 3, 8, late=T0 + 3 * NS), delta(T0 + 20 * NS, 11, 9)), watermarks=(("A", T0 + 20 * NS),)
+    )
     bad = delta(T0 + 20 * NS, LIMIT - 1, 10)
     life.fold.step(life.state, [good])
     with pytest.raises(BarOverflowError):

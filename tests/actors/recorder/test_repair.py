@@ -111,7 +111,7 @@ def test_a_damaged_header_is_made_anew(log):
 def test_a_batch_lost_at_a_segments_end_is_a_gap_before_the_next(log):
     directory, records = log
     found = scan(directory / name_of(2))
-    unit = found.unit(len(found.table) - 1)
+    unit = found.unit(len(found) - 1)
     flip(found.path, unit.offset + unit.length - 30)
     recover(directory)
     kept, gaps = split(read(directory))
@@ -123,7 +123,7 @@ def test_a_batch_lost_at_a_segments_end_is_a_gap_before_the_next(log):
 def test_the_last_batch_of_the_log_lost_is_a_gap_at_the_end(log):
     directory, records = log
     found = scan(max(directory.glob("*.arrows")))
-    unit = found.unit(len(found.table) - 1)
+    unit = found.unit(len(found) - 1)
     flip(found.path, unit.offset + unit.length - 30)
     recover(directory)
     kept, gaps = split(read(directory))
@@ -195,13 +195,13 @@ def test_a_recovered_log_is_gone_on_with(kit, log):
 
 def test_a_compacted_log_holds_the_same_in_fewer_batches(log):
     directory, records = log
-    before = sum(len(s.table) for s in LogReader(directory).segments)
+    before = sum(len(s) for s in LogReader(directory).segments)
     report = compact(directory)
     assert 4 <= len(report.rewritten) <= report.segments
     assert report.size_after < report.size_before
     assert read(directory) == records
     with LogReader(directory) as reader:
-        assert sum(len(s.table) for s in reader.segments) == report.segments < before
+        assert sum(len(s) for s in reader.segments) == report.segments < before
     assert compact(directory).rewritten == ()
 
 

@@ -22,7 +22,7 @@ def small(kit, tmp_path_factory):
         for item in items:
             writer.append([item], 0)
     path = directory / name_of(1)
-    assert len(scan(path).table) == 3
+    assert len(scan(path)) == 3
     return path.read_bytes(), list(unroll(items))
 
 
@@ -85,7 +85,7 @@ def test_every_truncation_leaves_the_whole_batches_and_says_so(small, tmp_path):
             file.truncate(length)
         found = scan(path)
         whole = sum(end <= length for end in ends)
-        assert (len(found.table), found.damages) == (whole, ())
+        assert (len(found), found.damages) == (whole, ())
         assert (found.torn is not None) == (length not in (*ends, header))
         if length % 16 == 0:
             got, torn, error = reading(path)
@@ -134,7 +134,7 @@ def test_a_damaged_header_costs_no_batch(small, tmp_path):
     path.write_bytes(damaged)
     found = scan(path)
     assert found.header is None
-    assert len(found.table) == 3
+    assert len(found) == 3
     assert found.damages[0].batch is None
 
 
@@ -176,10 +176,10 @@ def test_a_segment_larger_than_the_scanning_window_is_scanned_whole(kit, tmp_pat
         for item in items:
             writer.append([item], 0)
     found = scan(tmp_path / name_of(1))
-    assert (len(found.table), found.sealed, found.damages) == (50, True, ())
+    assert (len(found), found.sealed, found.damages) == (50, True, ())
     data = bytearray(found.path.read_bytes())
     data[found.unit(20).offset + 700] ^= 4
     found.path.write_bytes(data)
     again = scan(found.path)
     assert [(d.before, d.batch) for d in again.damages] == [(20, 20)]
-    assert len(again.table) == 49
+    assert len(again) == 49

@@ -76,7 +76,7 @@ def test_batches_part_where_payloads_grow_too_large(kit, tmp_path, monkeypatch):
     with open_writer(tmp_path) as writer:
         writer.append(items, 0)
     assert whole(tmp_path) == list(unroll(items))
-    assert len(scan(tmp_path / name_of(1)).table) >= 6
+    assert len(scan(tmp_path / name_of(1))) >= 6
 
 
 def test_data_is_synced_at_the_interval_and_no_oftener(kit, tmp_path):
@@ -133,7 +133,7 @@ def test_segments_roll_with_the_hour_of_receipt(kit, tmp_path):
         for item in kit.number([Beat(recv_ns=stamp) for stamp in stamps]):
             writer.append([item], 0)
     # A clock that was set back a little rolls nothing.
-    assert [len(s.table) for s in LogReader(tmp_path).segments] == [1, 3, 1]
+    assert [len(s) for s in LogReader(tmp_path).segments] == [1, 3, 1]
 
 
 def test_old_segments_go_when_the_log_is_too_large(kit, tmp_path):

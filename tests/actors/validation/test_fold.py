@@ -205,3 +205,31 @@ def test_rows_and_arrays_agree_under_any_rubbish_and_any_batching(
     assert sorted(bins + held) == list(range(1, tick)), "every print is in exactly one bin"
     assert by_row.counts.held == len(held)
     assert not (stop and held)
+
+
+@pytest.mark.parametrize("vector_rows", [1, 10**9])
+def test_a_contract_is_heard_of_when_its_own_print_comes_and_not_when_another_ones_does(vector_rows: int) -> None:
+    fold = ValidationFold(Rules(), vector_rows)
+    first = frames(2, [(ES.contract, T0, 1.0, 1), (CL.contract, T0, 1.0, 1)], 0, recv_ns=T0)
+    # the table of contracts names both; only one of them has a print
+    prints = Prints((ES.contract, CL.contract), [1, 1], [T0, T0], [1.0, 1.0], [1, 1], [0, 0], [0, 2], 2)
+    later = Numbered(3, Frames("market/1", [T0 + 1, T0 + 2, T0 + 3], [0, 0, 0], None, prints))
+    state, _ = fold.step(fold.initial(), [started(), first, later])
+    assert state.receipts == {ES.contract: T0, CL.contract: T0 + 3}
+
+
+def test_where_a_session_begins_or_ends_a_message_has_a_number_of_its_own() -> None:
+    fold = ValidationFold(Rules())
+    rows = [(ES.contract, T0, 1.0, 1)]
+    stopped = Numbered(3, SessionStopped(recv_ns=T0))
+    messages = [started(), frames(2, rows, 0), stopped, started(4), frames(5, rows, 1)]
+    _, outputs = fold.step(fold.initial(), messages)
+    passed = [output for output in outputs if isinstance(output, Validated)]
+    kinds = [(message.seq, [type(item) for item in message.items], message.weight) for message in passed]
+    assert kinds == [
+        (1, [SessionStarted], 0),
+        (2, [Trades], 1),
+        (3, [SessionStopped], 0),
+        (4, [SessionStarted], 0),
+        (5, [Trades], 1),
+    ]

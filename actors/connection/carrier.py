@@ -1,0 +1,57 @@
+"""One connection of a session, with its number and its task, and what a session follows and waits for."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+import msgspec
+
+from tickloom.actors.connection.transport import HubConnection
+from tickloom.messages.market import Instrument
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """How long a session waits for what, in seconds.
+
+    `align` bounds how long two connections run side by side; a contract that is quiet all that time has nothing to
+    align. `housekeeping` is the pace of reports and of closing the gaps of quiet contracts.
+    """
+
+    align: float = 10.0
+    drain: float = 5.0
+    housekeeping: float = 1.0
+
+
+class Want(NamedTuple):
+    """A contract to follow, and which of its streams."""
+
+    instrument: Instrument
+    streams: tuple[str, ...]
+
+
+class Carrier:
+    """One connection with its number and its task."""
+
+    def __init__(self, hub: str, number: int, connection: HubConnection) -> None:
+        self.number = number
+        self.source = f"{hub}/{number}"
+        self.connection = connection
+        self.task: asyncio.Task[None] | None = None
+        self.ready = False  # its subscriptions are confirmed
+
+    @property
+    def ended(self) -> bool:
+        """Whether its task is over, for whatever reason."""
+        return self.task is not None and self.task.done()
+
+    def error(self) -> BaseException | None:
+        """Why it ended; None if it was closed by us or has not ended."""
+        task = self.task
+        return None if task is None or not task.done() or task.cancelled() else task.exception()
+
+    async def shut(self) -> None:
+        """Close the connection and wait until its task is over."""
+        await self.connection.close()
+        if self.task is not None:
+            await asyncio.gather(self.task, return_exceptions=True)

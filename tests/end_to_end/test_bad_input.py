@@ -1,0 +1,181 @@
+"""What is wrong is said in one line, with the documented exit code, and nothing half-done is left.
+
+All of these are processes, because exit codes, streams and what is left on a disk are theirs. They run a few at a time, ahead of
+the tests that look at them.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+USAGE, AUTHENTICATION, FEED_LOST, DAMAGED = 2, 3, 4, 5
+TICKS = "time,price,size,side\n2025-11-21T14:30:00Z,100.25,1,buy\n2025-11-21T14:30:01Z,100.50,2,sell\n"
+
+
+class Case(NamedTuple):
+    """A command that cannot be done, its exit code, and words of its complaint. `files` are there before."""
+
+    arguments: str
+    code: int
+    words: str
+    files: Mapping[str, str] = {}
+    account: bool = False
+    env: Mapping[str, str] = {}
+
+
+LIVE = "live CON.F.US.MNQ.Z25 --record log --out out --seconds 1 --json"
+IMPORT = "import ticks.csv --log log --contract X --json"
+
+CASES = {
+    "an unknown option": Case("demo --sekonds 3", USAGE, "no such option: --sekonds"),
+    "an unknown contract": Case(
+        "live CON.F.US.MNQ.Z99 --record log --out out", USAGE, "the gateway has CON.F.US.MNQ.Z25", account=True
+    ),
+    "a wrong key": Case(
+        LIVE, AUTHENTICATION, "check PROJECT_X_USERNAME and PROJECT_X_API_KEY", account=True,
+        env={"PROJECT_X_API_KEY": "canary-key-4711"},
+    ),
+    "no credentials": Case(LIVE, AUTHENTICATION, "set PROJECT_X_USERNAME and PROJECT_X_API_KEY"),
+    "a bad timeframe": Case(LIVE + " --timeframes 7x", USAGE, "did you mean '7m'?", account=True),
+    "an output below a file": Case(
+        LIVE + " --out notes.txt/out", USAGE, "notes.txt is a file", {"notes.txt": "mine"}, account=True
+    ),
+    "an output where nothing can be made": Case(LIVE + " --out /proc/tickloom", USAGE, "/proc/tickloom", account=True),
+    "settings that are no TOML": Case(
+        "live --config s.toml", USAGE, "s.toml, line 1, column 9: not valid TOML", {"s.toml": "[session\n"}
+    ),
+    "an unknown key in the settings": Case(
+        "config check", USAGE, "line 2: session.timeframe is unknown: did you mean 'session.timeframes'?",
+        {"tickloom.toml": '[session]\ntimeframe = ["1s"]\n'},
+    ),
+    "a row that cannot be read": Case(
+        IMPORT, USAGE, "ticks.csv, line 3, column 'price': '100.5O' stands where a number is wanted",
+        {"ticks.csv": TICKS.replace("100.50", "100.5O")},
+    ),
+    "a column that is not there": Case(
+        IMPORT + " --columns time=time,price=last,size=size", USAGE, "there is no column 'last' for price",
+        {"ticks.csv": TICKS},
+    ),
+    "no log to replay": Case("replay log", USAGE, "log"),
+    "a file that is no log": Case("replay 00000001.arrows", DAMAGED, "is no segment", {"00000001.arrows": "mine" * 100}),
+    "a speed that is none": Case("replay log --speed fast", USAGE, "--speed fast: write max, or a number above 0"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def outcomes(
+    launch: Callable[..., Any], account: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[tuple[Any, Path]]]]:
+    """What becomes of each case: the ended command, and the folder it ran in."""
+
+    def attempt(name: str) -> tuple[Any, Path]:
+        case = CASES[name]
+        folder = tmp_path_factory.mktemp("case")
+        for path, content in case.files.items():
+            (folder / path).parent.mkdir(exist_ok=True)
+            (folder / path).write_text(content)
+        command = launch(folder, *case.arguments.split(), **((account if case.account else {}) | dict(case.env)))
+        command.finish()
+        return command, folder
+
+    with ThreadPoolExecutor(3) as pool:
+        yield {name: pool.submit(attempt, name) for name in CASES}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_is_refused_in_one_line_and_leaves_nothing(name: str, outcomes: dict[str, Future[tuple[Any, Path]]]) -> None:
+    command, folder = outcomes[name].result()
+    case = CASES[name]
+    assert command.process.returncode == case.code, command.err
+    assert len(command.complaints) == 1, command.err
+    assert case.words in command.complaints[0]
+    # beside the complaint there is at most a line of progress, and nothing is taken for a result
+    assert (len(command.err) <= 2, command.out) == (True, [])
+    left = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    assert {path: found.read_text() for path, found in left.items()} == dict(case.files)
+    assert "canary-key-4711" not in "".join(command.err)
+
+
+@pytest.fixture(scope="module")
+def log(launch: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The one segment of a good log."""
+    folder = tmp_path_factory.mktemp("good")
+    (folder / "ticks.csv").write_text(TICKS)
+    report = launch(folder, *IMPORT.split()).result()
+    assert report["ticks"] == 2
+    (segment,) = (folder / "log").glob("*.arrows")
+    return segment.read_bytes()
+
+
+def damaged(log: bytes, folder: Path) -> Path:
+    """A log with one bit turned in the middle of it."""
+    (folder / "log").mkdir()
+    broken = bytearray(log)
+    broken[len(broken) // 2] ^= 4
+    (folder / "log" / "00000001.arrows").write_bytes(broken)
+    return folder / "log"
+
+
+def test_a_damaged_log_is_not_replayed(log: bytes, tmp_path: Path, start: Callable[..., Any]) -> None:
+    damaged(log, tmp_path)
+    command = start("replay", "log", "--json", "--out", "out")
+    assert (command.finish(), command.out) == (DAMAGED, [])
+    assert len(command.complaints) == 1
+    assert "`tickloom log recover log` saves the rest" in command.complaints[0]
+    assert not list((tmp_path / "out").rglob("*.parquet"))
+
+
+def test_a_damaged_log_is_verified_recovered_and_replayed(
+    log: bytes, tmp_path: Path, start: Callable[..., Any]
+) -> None:
+    damaged(log, tmp_path)
+    verify = start("log", "verify", "log", "--json")
+    assert verify.finish() == DAMAGED
+    assert '"whole":false' in verify.out[0]
+    assert start("log", "recover", "log", "--json").result()["segments"] == 1
+    assert start("log", "verify", "log", "--json").result()["whole"]
+    assert (tmp_path / "log" / "00000001.arrows.damaged").exists()
+
+
+def test_nobody_answers_where_the_gateway_should_be(
+    account: dict[str, str], tmp_path: Path, start: Callable[..., Any]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    command = start(*LIVE.split(), **(account | {"TICKLOOM__GATEWAY__API_URL": address}))
+    assert command.finish() == FEED_LOST
+    assert command.complaints == [f"tickloom: {address}/api/Auth/loginKey cannot be reached: Connection refused"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_port_that_is_taken_is_not_fought_over(start: Callable[..., Any]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = start("gateway", "--port", port)
+        assert (command.finish(), command.out) == (USAGE, [])
+    assert len(command.complaints) == 1
+    assert f"127.0.0.1:{port}: address already in use" in command.complaints[0]
+
+
+def test_a_log_has_one_writer(account: dict[str, str], start: Callable[..., Any]) -> None:
+    first = start(*"live CON.F.US.MNQ.Z25 --record log --json".split(), **account)
+    first.wait_for("the feed is up")
+    rivals = {
+        "live": start(*"live CON.F.US.MNQ.Z25 --record log --json".split(), **account),
+        "compact": start("log", "compact", "log"),
+        "recover": start("log", "recover", "log"),
+    }
+    for rival in rivals.values():
+        assert (rival.finish(), rival.out) == (USAGE, [])
+        assert len(rival.complaints) == 1
+        assert f"log is being written by process {first.process.pid}" in rival.complaints[0]
+    # whoever only reads is welcome, and gets what is whole so far
+    assert start("replay", "log", "--json").result()["lost"] == 0
+    first.signal(2)
+    assert first.result()["lost"] == 0
