@@ -79,6 +79,11 @@ class Engine:
         """
         self.tree.start()
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not begun to end."""
+        return self.tree.running and not self._ended
+
     # --- ending ------------------------------------------------------------
 
     def drain(self) -> None:

@@ -106,7 +106,8 @@ class Folds:
     def pending(self, states: States) -> list[Bars]:
         """Return the bars that are not final yet, as each timeframe would tell them."""
         told = []
-        for name, fold in (*self.timeframes.items(), *self.activities.items()):
+        folds: dict[str, Any] = {**self.timeframes, **self.activities}
+        for name, fold in folds.items():
             known: Any = {**states.timeframes, **states.activities}[name]
             closed, updated = [], []
             for contract in known.contracts:

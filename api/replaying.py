@@ -24,7 +24,8 @@ from tickloom.errors import UsageError
 from tickloom.messages.bars import Bar
 from tickloom.messages.control import AnyControl, Gap, SessionStarted, SessionStopped
 from tickloom.messages.intake import Frames, Numbered
-from tickloom.messages.market import NS, Instrument
+from tickloom.messages.market import Instrument
+from tickloom.pacing import paced
 from tickloom.preflight import check_folders
 from tickloom.summary import Summary
 from tickloom.supervision.faults import FaultPlan
@@ -111,20 +112,20 @@ def replay(
     check_folders({"output": folder})
     with LogReader(log) as reader:
         before = reader.context(from_ns=from_ns) if from_ns is not None else ()
-        _first_start(reader, before)
-        started = _last_start(reader, to_ns)
+        started = _last_start(reader, to_ns, _first_start(reader, before))
         chosen = _settings(started, settings, timeframes)
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-        wires = Wires(settings=chosen, session=f"{started.recv_ns // 1_000_000}", out=folder)
+        wires = Wires(settings=chosen, session=f"{started.recv_ns // 1_000_000}", out=folder, parallel=True)
         engine = Engine(wires, name=f"tickloom-replay-{next(_numbers)}", faults=faults)
-        engine.start()
         try:
+            engine.start()
             began = time.monotonic()
-            feed = _Feed(engine, speed, cancelled, progress, reader)
+            feed = _Feed(engine, cancelled, progress, reader)
             feed.context(before)
             items = reader.items(raw=verify, from_ns=from_ns, to_ns=to_ns, max_rows=batch_rows)
-            feed.run(Verifier(str(log)).check(items) if verify else items)
+            checked = Verifier(str(log)).check(items) if verify else items
+            feed.run(checked if speed == float("inf") else paced(checked, speed, cancelled))
             feed.end()
             engine.drain()
             summary = engine.summary(
@@ -143,25 +144,22 @@ def replay(
 
 
 class _Feed:
-    """Puts the items of a log into validation, at the speed asked for."""
+    """Puts the items of a log into validation."""
 
     def __init__(
         self,
         engine: Engine,
-        speed: float,
         cancelled: Callable[[], bool],
         progress: Callable[[float], None] | None,
         reader: LogReader,
     ) -> None:
         self._validation = engine.tree.ref(VALIDATION)
-        self._speed = speed
         self._cancelled = cancelled
         self._progress = progress
         self._total = max((reader.last_seq or 0) - (reader.first_seq or 0), 1)
         self._first_seq = reader.first_seq or 0
         self._last: Numbered | None = None
         self._before: tuple[AnyControl, ...] = ()
-        self._epoch: tuple[int, float] | None = None
         self.prints = 0
         self.gaps = 0
         self.was_cancelled = False
@@ -181,8 +179,6 @@ class _Feed:
                 self.was_cancelled = True
                 return
             item = numbered.item
-            if self._speed != float("inf"):
-                self._wait(_recv_ns(item))
             if isinstance(item, Frames):
                 self.prints += (len(item.prints) if item.prints else 0) + sum(bad.prints for bad in item.malformed)
             elif isinstance(item, Gap):
@@ -201,15 +197,6 @@ class _Feed:
         if self._progress is not None and not self.was_cancelled:
             self._progress(1.0)
 
-    def _wait(self, recv_ns: int) -> None:
-        now = time.monotonic()
-        if self._epoch is None:
-            self._epoch = (recv_ns, now)
-        due = self._epoch[1] + (recv_ns - self._epoch[0]) / NS / self._speed
-        while due > now and not self._cancelled():
-            time.sleep(min(due - now, 0.1))
-            now = time.monotonic()
-
 
 def _recv_ns(item: Any) -> int:
     return int(item.recv_ns[0]) if isinstance(item, Frames) else int(item.recv_ns)
@@ -227,7 +214,7 @@ def _first_start(reader: LogReader, before: Iterable[AnyControl]) -> SessionStar
     raise UsageError(f"{reader.path} does not begin with the start of a session: replay it from its first segment")
 
 
-def _last_start(reader: LogReader, to_ns: int | None) -> SessionStarted:
+def _last_start(reader: LogReader, to_ns: int | None, first: SessionStarted) -> SessionStarted:
     """Return the start of the last session in the range, with the calendars of all: the settings that replay it all.
 
     A session that goes on with a log folds all of it by its own settings, so those are the ones that give its bars.
@@ -235,10 +222,10 @@ def _last_start(reader: LogReader, to_ns: int | None) -> SessionStarted:
     heads = (segment.header.context for segment in reader.segments if segment.header is not None)
     in_force = reader.context(from_ns=to_ns) if to_ns is not None else reader.context()
     starts = [record for records in (*heads, in_force) for record in records if isinstance(record, SessionStarted)]
-    last = next(record for record in in_force if isinstance(record, SessionStarted))
+    last = next((record for record in in_force if isinstance(record, SessionStarted)), first)
     calendars: dict[str, object] = {}
-    instruments = {}
-    for start in (*starts, last):
+    instruments: dict[str, Instrument] = {}
+    for start in (first, *starts):
         calendars |= start.calendars
         instruments |= {each.contract: each for each in start.instruments}
     return msgspec.structs.replace(last, calendars=calendars, instruments=tuple(instruments.values()))

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+import msgspec
 import pyarrow as pa
 
 from tickloom.actors.checkpoint.files import Checkpoint, checkpoints_in
@@ -211,7 +212,7 @@ class Session:
         outlets = [engine.tree.ref(VALIDATION)]
         if log is not None:
             outlets.append(engine.tree.ref(RECORDER))
-        wires.sequencer = Sequencer(outlets, next_seq=self._recovered.last_seq + 1 if self._recovered else 1)
+        wires.sequencer = Sequencer(outlets, next_seq=self._last_before + 1)
         wires.sequencer.offer(self._started())
         for left in self._left_behind():
             wires.sequencer.offer(left)
@@ -389,6 +390,10 @@ class Session:
         """Call `subscriber` with every supervision event from now on, in a thread of the tree; returns what ends it."""
         return self._running().tree.subscribe(subscriber).cancel
 
+    def recent_events(self) -> list[Event]:
+        """Return the last supervision events (1,024 at most), oldest first."""
+        return self._running().tree.events()
+
     def on_health(self, listener: Callable[[Health], None]) -> None:
         """Call `listener` at each transition of health from now on, in the health actor's thread; it must not block."""
         self._health_listeners = (*self._health_listeners, listener)
@@ -510,13 +515,17 @@ class Session:
             yield Gap(recv_ns=now, contract=contract, from_ns=newest, to_ns=max(now, newest + 1), cause=CUT_OFF)
             yield Unsubscribed(recv_ns=now, contract=contract)
 
+    @property
+    def _last_before(self) -> int:
+        return 0 if self._recovered is None else self._recovered.last_seq
+
     def _seal(self, states: States) -> Checkpoint:
         return Checkpoint(self._began_ns, fingerprint(self.settings), states)
 
     def _last_checkpoint(self, engine: Engine) -> None:
         """Write down what the log has come to, so that the next session need not read it."""
         log = engine.tree.recall(RECORDER) if engine.wires.recorder is not None else NOTHING
-        states = Cut().look(engine.states())
+        states = Cut(self._last_before).look(engine.states())
         if log is NOTHING or states is None or log.synced_seq is None or log.synced_seq < states.last_seq:
             return
         try:
@@ -543,8 +552,10 @@ class Session:
         def checkpoint(context: ActorContext) -> CheckpointActor:
             assert log is not None
             assert wires.states is not None
-            every_s = settings.recorder.checkpoint_s
-            return CheckpointActor(context, log.directory, wires.states, context.ref(RECORDER), self._seal, every_s)
+            recorder, every_s = context.ref(RECORDER), settings.recorder.checkpoint_s
+            return CheckpointActor(
+                context, log.directory, wires.states, recorder, self._seal, every_s, self._last_before
+            )
 
         def token(context: ActorContext) -> TokenActor:
             return TokenActor(
@@ -638,8 +649,14 @@ class Session:
 
 
 def _health_of(engine: Engine) -> Health:
+    """Return what the health actor committed last; when it is not running, that it is not comes first."""
     state: HealthState | None = engine.committed(HEALTH)
-    return HealthFold(Limits(), lambda contract, ns: True).view(state or HealthState())
+    health = HealthFold(Limits(), lambda contract, ns: True).view(state or HealthState())
+    actor = engine.view().find(HEALTH)
+    if engine.running and actor is not None and actor.breaker not in (None, "closed"):
+        reason = f"the breaker of {HEALTH} is {actor.breaker}: what follows is what it said last"
+        health = msgspec.structs.replace(health, status="unhealthy", reasons=(reason, *health.reasons))
+    return health
 
 
 def _tell_health(health: Any, event: Event) -> None:

@@ -7,7 +7,6 @@ output.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +71,11 @@ MS: Final = 1_000_000
 
 @dataclass
 class Wires:
-    """What shells share: set before the tree starts, read only afterwards. `carried` is what the log had come to."""
+    """What shells share: set before the tree starts, read only afterwards. `carried` is what the log had come to.
+
+    Live, validation, the reduction and the timeframes take turns in one thread: a batch wakes one thread on its way, not
+    ten. `parallel` gives the first two their own: for large batches, on which numpy works without the interpreter's lock.
+    """
 
     settings: Settings
     session: str
@@ -87,6 +90,7 @@ class Wires:
     http: ChildSpec | None = None
     views: Views | None = None
     on_health: Callable[[Health], None] | None = None
+    parallel: bool = False
 
     @property
     def timeframes(self) -> tuple[Timeframe, ...]:
@@ -160,9 +164,7 @@ class Specs:
             else None
         )
 
-    def child(
-        self, name: str, start: Callable[[ActorContext], Any], mailbox: MailboxSpec, crew: str = ""
-    ) -> ChildSpec:
+    def child(self, name: str, start: Callable[[ActorContext], Any], mailbox: MailboxSpec, crew: str = "") -> ChildSpec:
         """Return the spec of a worker; those of one `crew` share a thread."""
         return ChildSpec(
             id=name,
@@ -270,13 +272,12 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
         observers.append(specs.child("parquet", parquet, waiting))
     if wires.http is not None:
         observers.append(wires.http)
-    # a batch that goes through nine actors of one crew wakes one thread, not nine
-    crew = os.environ.get("CREW", "pipeline")
+    crew, early = "pipeline", "" if wires.parallel else "pipeline"
     bars = [specs.child(str(t), timeframe(t), plain if t.is_activity else merging, crew) for t in wires.timeframes]
     pipeline = [
         specs.group("bars", bars),
-        specs.child("finest", finest, MailboxSpec(capacity=boxes.bars), crew if os.environ.get("CREWN","3") >= "2" else ""),
-        specs.child("validation", validation, MailboxSpec(capacity=boxes.validation), crew if os.environ.get("CREWN","3") >= "3" else ""),
+        specs.child("finest", finest, MailboxSpec(capacity=boxes.bars), early),
+        specs.child("validation", validation, MailboxSpec(capacity=boxes.validation), early),
     ]
     children = [specs.group("observers", observers), specs.group("pipeline", pipeline)]
     if wires.checkpoint is not None:

@@ -42,9 +42,7 @@ from tickloom.supervision import (
     ActorContext,
     ActorDead,
     AskRefused,
-    AskTimeout,
     AsyncActor,
-    BreakerOpen,
     Exit,
     ExitKind,
     Ref,
@@ -227,7 +225,7 @@ class HubActor(AsyncActor):
                 await self.sleep(TOKEN_PAUSE_S)
             except (TokenRefusedError, ActorDead) as error:
                 raise CredentialsRefused(str(error)) from None
-            except (AskTimeout, BreakerOpen):
+            except Exception:  # noqa: BLE001 - the token actor's trouble, told by itself: it comes back, and we go on asking
                 await self.sleep(TOKEN_PAUSE_S)
             else:
                 return token
