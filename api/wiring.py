@@ -73,8 +73,9 @@ MS: Final = 1_000_000
 class Wires:
     """What shells share: set before the tree starts, read only afterwards. `carried` is what the log had come to.
 
-    Live, validation, the reduction and the timeframes take turns in one thread: a batch wakes one thread on its way, not
-    ten. `parallel` gives the first two their own: for large batches, on which numpy works without the interpreter's lock.
+    Live, validation, the reduction and the timeframes take turns in one thread: a batch wakes one thread on its way,
+    not ten. `parallel` gives the first two their own: for large batches, on which numpy works without the
+    interpreter's lock.
     """
 
     settings: Settings

@@ -1,10 +1,15 @@
 """Live throughput and latency: the emulator in its own process, a loopback WebSocket, eight timeframes, recorder on.
 
-    python benchmarks/live.py [--rate 10000] [--seconds 20] [--prints 1]
+    python benchmarks/live.py [--rate 10000] [--seconds 20] [--prints 1] [--crew on|off]
 
-Latency is from the receipt of a frame (the socket's bytes in this process) to the moment the bar of the slowest timeframe was
-updated, weighted by ticks, and counts the oldest frame of a batch for all of it. Times are this machine's; the lines to
-quote are the share of a core and that nothing was lost. The emulator shares the machine's cores.
+Latency is from the sender's stamp to the update of a tick's bar in the last of the timeframes, tick by tick: the
+emulator stamps a tick with the wall clock as it emits it, on the same machine; here each timeframe notes, as it lets
+an update go, the wall clock and the log sequence number that its bars have come to; and after the run the log tells
+which tick had which number. A frame's ticks count as updated when the last timeframe has passed its number. The
+pipeline carries nothing for it. `receipt` is the same from the receipt of the frame in this process.
+
+Times are this machine's, and the emulator shares its cores; what carries over are the ratios between two runs in the
+same minutes, the share of a core, and that nothing was lost. `--crew off` gives each actor a thread of its own.
 """
 
 from __future__ import annotations
@@ -12,33 +17,92 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import resource
 import secrets
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 import tickloom
+from tickloom import wiring
+from tickloom.actors.bars.shell import TimeframeActor
+from tickloom.actors.recorder.reader import LogReader
 from tickloom.config.secrets import Secret
+from tickloom.messages.bars import Bars
+from tickloom.messages.intake import Frames
+from tickloom.messages.market import IntArray
 from tickloom.scripts.emulator import Emulator
 
 CONTRACTS = ("CON.F.US.MNQ.Z25", "CON.F.US.EP.Z25", "CON.F.US.CLE.F26")
 
+_updates: dict[str, list[tuple[int, int]]] = {}
+"""By timeframe: (log sequence number its bars have come to, wall clock in ns), in order."""
+
+
+class Timed(TimeframeActor):
+    """A timeframe that notes how far it has come, and when."""
+
+    def emit(self, output: Any) -> None:
+        """Pass the output on, then note it."""
+        super().emit(output)
+        if isinstance(output, Bars) and output.weight:
+            _updates.setdefault(output.timeframe, []).append((output.seq, time.time_ns()))
+
+
+def latencies(log: Path, from_ns: int, to_ns: int) -> dict[str, list[float]]:
+    """Return p50, p99, p99.9 and the maximum (ms) over the ticks stamped within [from_ns, to_ns)."""
+    stamps: list[IntArray] = []
+    receipts: list[IntArray] = []
+    numbers: list[IntArray] = []
+    with LogReader(log) as reader:
+        for numbered in reader.items():
+            item = numbered.item
+            if isinstance(item, Frames) and item.prints is not None:
+                frame = np.asarray(item.prints.frame)
+                stamps.append(np.asarray(item.prints.ts_ns))
+                receipts.append(np.asarray(item.recv_ns)[frame])
+                numbers.append(numbered.seq + frame)
+    stamp, receipt, number = map(np.concatenate, (stamps, receipts, numbers))
+    chosen = (stamp >= from_ns) & (stamp < to_ns)
+    stamp, receipt, number = stamp[chosen], receipt[chosen], number[chosen]
+    updated = np.zeros(len(number), np.int64)
+    for notes in _updates.values():
+        seqs, walls = np.array(notes).T
+        updated = np.maximum(updated, walls[np.searchsorted(seqs, number)])
+    return {
+        name: [
+            round(float(v) / 1e6, 3) for v in (*np.percentile(updated - since, (50, 99, 99.9)), (updated - since).max())
+        ]
+        for name, since in (("stamp", stamp), ("receipt", receipt))
+    }
+
 
 def main() -> None:
     """Run once and print one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rate", type=float, default=10_000)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--warmup", type=float, default=2)
     parser.add_argument("--prints", type=int, default=1, help="prints a frame: messages are gathered by the emulator")
+    parser.add_argument("--crew", choices=("on", "off"), default="on")
     options = parser.parse_args()
+    wiring.TimeframeActor = Timed  # type: ignore[misc]
+    if options.crew == "off":
+        child = wiring.Specs.child
+        wiring.Specs.child = lambda self, name, start, mailbox, crew="": child(self, name, start, mailbox)  # type: ignore[method-assign]
     sys.setswitchinterval(0.0005)
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     key = secrets.token_urlsafe(16)
     shape = ["--steady", "--batch-max", str(options.prints), "--coalesce-ms", "0" if options.prints == 1 else "1"]
-    with tempfile.TemporaryDirectory() as place, Emulator(CONTRACTS, rate=options.rate, user="bench", key=key, options=shape) as gateway:
+    with (
+        tempfile.TemporaryDirectory() as place,
+        Emulator(CONTRACTS, rate=options.rate, user="bench", key=key, options=shape) as gateway,
+    ):
         session = tickloom.Session(
             {
                 "gateway.api_url": gateway.api_url,
@@ -51,27 +115,31 @@ def main() -> None:
         )
         session.start()
         time.sleep(options.warmup)
-        cpu, began, ticks = time.process_time(), time.monotonic(), session.statistics().ticks
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        cpu, began, ticks, from_ns = time.process_time(), time.monotonic(), session.statistics().ticks, time.time_ns()
         time.sleep(options.seconds)
-        cpu, seconds = time.process_time() - cpu, time.monotonic() - began
+        cpu, seconds, to_ns = time.process_time() - cpu, time.monotonic() - began, time.time_ns()
+        after = resource.getrusage(resource.RUSAGE_SELF)
         ticks = session.statistics().ticks - ticks
         view = session.tree()
         summary = session.stop()
-        depths = {v.path: v.high_water for v in view.walk() if v.kind != "supervisor" and v.high_water > 2}
-    print(
-        json.dumps(
-            {
-                "rate_asked": options.rate,
-                "ticks_per_second": round(ticks / seconds),
-                "lost": summary.lost,
-                "p50_ms": summary.p50_ms,
-                "p99_ms": summary.p99_ms,
-                "cores": round(cpu / seconds, 2),
-                "ticks_per_cpu_second": round(ticks / cpu),
-                "high_water": depths,
-            }
-        )
-    )
+        switches = after.ru_nvcsw + after.ru_nivcsw - before.ru_nvcsw - before.ru_nivcsw
+        measured = latencies(Path(place) / "log", from_ns, to_ns)
+        depths = {v.path: v.high_water for v in view.walk() if v.kind != "supervisor" and v.high_water > 8}
+    figures = {
+        "rate_asked": options.rate,
+        "prints": options.prints,
+        "crew": options.crew,
+        "ticks_per_second": round(ticks / seconds),
+        "lost": summary.lost,
+        "gaps": summary.gaps,
+        **{f"{name}_p50_p99_p999_max_ms": values for name, values in measured.items()},
+        "cores": round(cpu / seconds, 2),
+        "ticks_per_cpu_second": round(ticks / cpu),
+        "switches_per_second": round(switches / seconds),
+        "high_water": depths,
+    }
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

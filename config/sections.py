@@ -179,7 +179,7 @@ class RecorderSettings(Section, frozen=True, kw_only=True):
     checkpoint_s: Annotated[
         int,
         Meta(
-            description="Pause between checkpoints, from which the next session starts instead of reading all of the log.",
+            description="Pause between checkpoints: the next session starts from one, not from the log alone.",
             ge=1,
             le=86_400,
         ),

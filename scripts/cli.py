@@ -32,7 +32,8 @@ def main() -> None:
     except KeyboardInterrupt as interrupt:
         # with nothing but what is imported already: the interrupt may have come in the middle of an import
         tell("interrupted; nothing was left half-done")
-        code = interrupt.code if isinstance(interrupt, Signalled) else INTERRUPTED
+        # and now: whatever a thread may still be busy with, the caller wants his terminal back
+        os._exit(interrupt.code if isinstance(interrupt, Signalled) else INTERRUPTED)
     leave_on_signals()
     sys.exit(code)
 
@@ -57,6 +58,10 @@ def run(arguments: list[str] | None = None) -> int:
         return end.exit_code
     except (output.ReaderGone, BrokenPipeError):  # the latter is typer's, in the middle of a help text
         output.silence()
+        return 0
+    except SystemExit as end:  # and this is rich's, likewise
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
         return 0
     except Exception as error:  # noqa: BLE001 - the one place where failures end: one line, one code
         # a parser's error is typer's own or click's, depending on the version

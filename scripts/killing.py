@@ -1,10 +1,11 @@
 """Kill a recording session with SIGKILL at random moments, let the next one go on with its log, and check everything.
 
 A child process runs a session against the gateway emulator, and says how far its log is on the disk. It is killed, and
-another goes on; the last one stops in order. Then the log must be whole, with everything in it that was ever said to be
-on the disk, and numbered without a hole; the digest of the last process must be that of a replay of the whole log; and
-the bars must be those that a few lines of plain arithmetic make of the recorded prints, each bar once, flagged where a
-session was cut off. Run by `scripts/kill-test`.
+another goes on; the last one stops in order. A kill loses nothing that was written; a power failure loses what was not
+synced: so every other time the log is also cut somewhere past its last sync. At the end the log must be whole, with
+everything in it that was ever said to be on the disk, and numbered without a hole; the digest of the last process must
+be that of a replay of the whole log; and the bars must be those that a few lines of plain arithmetic make of the
+recorded prints, each bar once, flagged where a session was cut off. Run by `scripts/kill-test`.
 """
 
 from __future__ import annotations
@@ -20,14 +21,16 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from tickloom import Replay, Session, replay
+from tickloom.actors.checkpoint.files import checkpoints_in, read
 from tickloom.actors.recorder.care import verify
 from tickloom.actors.recorder.reader import LogReader
+from tickloom.config.settings import Settings
 from tickloom.config.sources import load
 from tickloom.messages.control import Gap, SessionStarted, SessionStopped
 from tickloom.messages.intake import Frames
@@ -44,6 +47,9 @@ TELL_S = 0.01
 
 FIRST_S = 30.0
 """Longest a child may take until its first word."""
+
+TEARS = 0.5
+"""Share of the kills that are made power failures."""
 
 LAST_S = 30.0
 """Longest it may take to stop in order."""
@@ -77,11 +83,15 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 def child(settings: Sequence[str]) -> None:
     """Run a session until a line, or the end, comes on stdin."""
-    overrides: dict[str, object] = dict(pair.split("=", 1) for pair in settings)
-    session = Session(load(overrides=overrides).settings)
+    session = Session(_settings(settings))
     session.start()
     over = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.readline(), over.set()), daemon=True).start()
+
+    def wait() -> None:
+        sys.stdin.readline()
+        over.set()
+
+    threading.Thread(target=wait, name="child-asked", daemon=True).start()
     told = None
     while not over.wait(TELL_S):
         synced = session.synced_seq
@@ -90,6 +100,10 @@ def child(settings: Sequence[str]) -> None:
             _say(Word(synced=synced))
     summary = session.stop()
     _say(Word(synced=session.synced_seq or 0, digest=summary.digest, lost=summary.lost))
+
+
+def _settings(pairs: Sequence[str]) -> Settings:
+    return load(overrides={key: value for key, _, value in (pair.partition("=") for pair in pairs)}).settings
 
 
 def _say(word: Word) -> None:
@@ -156,7 +170,15 @@ class Child:
             self._end()
 
 
-def run(kills: int, log: Path, *, rate: float = 400, seed: int = 0, longest_s: float = 1.5) -> Report:
+def run(
+    kills: int,
+    log: Path,
+    *,
+    rate: float = 400,
+    seed: int = 0,
+    longest_s: float = 1.5,
+    progress: Callable[[str], None] = lambda words: None,
+) -> Report:
     """Kill `kills` sessions that record to `log`, one after the other, stop one more in order, and check it all.
 
     Raises:
@@ -176,7 +198,8 @@ def run(kills: int, log: Path, *, rate: float = 400, seed: int = 0, longest_s: f
             f"session.contracts={','.join(CONTRACTS)}",
             f"session.timeframes={','.join(TIMEFRAMES)}",
             f"recorder.dir={log}",
-            "recorder.sync_ms=20",
+            "recorder.batch_ms=10",
+            "recorder.sync_ms=200",
             "recorder.checkpoint_s=1",
         ]
         synced = 0
@@ -191,9 +214,24 @@ def run(kills: int, log: Path, *, rate: float = 400, seed: int = 0, longest_s: f
                 synced = recorder.kill()
             finally:
                 recorder.discard()
+            if chance.random() < TEARS:
+                tear(log, synced, chance)
             torn, since, seconds = after_kill(log, synced, settings)
             tails, checkpoints, took = tails + torn, checkpoints + (since > 0), took + seconds
+            progress(f"{number + 1} of {kills} killed; the log is whole up to number {synced:,} and beyond")
     return finished(log, kills, last, tails=tails, checkpoints=checkpoints, recovery_ms=took / max(kills, 1) * 1e3)
+
+
+def tear(log: Path, synced: int, chance: random.Random) -> None:
+    """Cut the log anywhere past what was synced, as a power failure would, which a kill alone does not show."""
+    kept = [read(path).states.last_seq for path in checkpoints_in(log)]  # written after a sync we were not told of
+    with LogReader(log, keep_index=False) as reader:
+        last = reader.segments[-1]
+        beyond = last.column("offset")[last.column("first_seq") > max(synced, *kept, 0)]
+        if not len(beyond):
+            return
+        with last.path.open("r+b") as file:
+            file.truncate(chance.randrange(int(beyond[0]), last.size))
 
 
 def after_kill(log: Path, synced: int, settings: Sequence[str]) -> tuple[int, int, float]:
@@ -204,21 +242,18 @@ def after_kill(log: Path, synced: int, settings: Sequence[str]) -> tuple[int, in
     """
     checked = verify(log)
     _hold(checked.whole, f"the log is damaged after a kill: {'; '.join(map(str, checked.problems))}")
-    overrides: dict[str, object] = dict(pair.split("=", 1) for pair in settings)
-    chosen = load(overrides=overrides).settings
+    chosen = _settings(settings)
     with LogReader(log) as reader:
         _hold(
             (reader.last_seq or 0) >= synced, f"number {synced} was on the disk, and the log ends at {reader.last_seq}"
         )
         alone = recover(reader, chosen)
         began = time.perf_counter()
-        quick = recover(reader, chosen, sorted(log.glob("checkpoint-*"), reverse=True))
+        quick = recover(reader, chosen, checkpoints_in(log))
         seconds = time.perf_counter() - began
     _hold(quick.cut_off, "a session that was killed does not count as cut off")
     _hold(not quick.warnings, f"a checkpoint does not fit: {quick.warnings}")
-    _hold(
-        _bars(quick.states) == _bars(alone.states), "a checkpoint and the rest of the log lead elsewhere than the log"
-    )
+    _hold(quick.states == alone.states, "a checkpoint and the rest of the log lead elsewhere than the log")
     return len(checked.torn), quick.from_seq, seconds
 
 
@@ -346,7 +381,9 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         try:
-            report = run(asked.rounds, asked.log or Path(folder) / "log", rate=asked.rate, seed=asked.seed)
+            report = run(
+                asked.rounds, asked.log or Path(folder) / "log", rate=asked.rate, seed=asked.seed, progress=output.say
+            )
         except Failed as error:
             output.say(f"kill-test: {error}")
             sys.exit(1)

@@ -11,7 +11,7 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -51,8 +51,10 @@ CERTIFICATE_DAYS: Final = 14
 """A certificate that ends sooner is worth a warning."""
 
 
-async def reach(gateway: GatewaySettings, credentials: Credentials | None) -> AsyncIterator[Finding]:
-    """Yield what is found on the way to the gateway, step by step."""
+async def reach(
+    gateway: GatewaySettings, credentials: Credentials | None, wall_ns: Callable[[], int] = time.time_ns
+) -> AsyncIterator[Finding]:
+    """Yield what is found on the way to the gateway, step by step. `wall_ns` is this machine's clock."""
     urls = {"api": gateway.api_url, "market hub": gateway.market_hub_url}
     if gateway.accounts:
         urls["user hub"] = gateway.user_hub_url
@@ -67,7 +69,7 @@ async def reach(gateway: GatewaySettings, credentials: Credentials | None) -> As
         place = (url.host or "", url.port or 0)
         if place not in seen:
             seen[place] = True
-            async for finding in _host(url, gateway.ca_file):
+            async for finding in _host(url, gateway.ca_file, wall_ns):
                 seen[place] &= finding.status != "failure"
                 yield finding
         if seen[place]:
@@ -75,7 +77,7 @@ async def reach(gateway: GatewaySettings, credentials: Credentials | None) -> As
     if "api" not in reachable:
         return
     async with open_session(gateway.ca_file or None) as http:
-        async for finding in _ping(URL(gateway.api_url), http):
+        async for finding in _ping(URL(gateway.api_url), http, wall_ns):
             yield finding
             if finding.status == "failure":
                 return
@@ -85,14 +87,14 @@ async def reach(gateway: GatewaySettings, credentials: Credentials | None) -> As
         if isinstance(token, Finding):
             yield token
             return
-        yield ok("log-in", f"the credentials are good; {_life(token)}")
+        yield ok("log-in", f"the credentials are good; {_life(token, wall_ns())}")
         for name in ("market hub", "user hub"):
             if name in reachable:
                 url_text = gateway.market_hub_url if name == "market hub" else gateway.user_hub_url
                 yield await _hub(name, url_text, gateway, token, http)
 
 
-async def _host(url: URL, ca_file: str) -> AsyncIterator[Finding]:
+async def _host(url: URL, ca_file: str, wall_ns: Callable[[], int]) -> AsyncIterator[Finding]:
     """Look a host up, and shake hands with it."""
     host, port = url.host or "", url.port or 0
     try:
@@ -119,7 +121,7 @@ async def _host(url: URL, ca_file: str) -> AsyncIterator[Finding]:
         return
     try:
         session: ssl.SSLObject | None = writer.get_extra_info("ssl_object")
-        yield _certificate(where, session) if session is not None else _plain(where, host)
+        yield _certificate(where, session, wall_ns()) if session is not None else _plain(where, host)
     finally:
         writer.transport.abort()
 
@@ -129,29 +131,29 @@ def _plain(where: str, host: str) -> Finding:
     return ok("connection", f"{where} answers; plain text, within this machine")
 
 
-def _certificate(where: str, session: ssl.SSLObject) -> Finding:
+def _certificate(where: str, session: ssl.SSLObject, now_ns: int) -> Finding:
     certificate = session.getpeercert() or {}
     ends = certificate.get("notAfter")
     found = f"{where} {session.version()}"
     if not isinstance(ends, str):
         return ok("tls", found)
     when = ssl.cert_time_to_seconds(ends)
-    days = (when - time.time()) / 86_400
+    days = (when - now_ns / NS) / 86_400
     found += f", certificate good until {datetime.fromtimestamp(when, UTC):%Y-%m-%d}"
     if days < CERTIFICATE_DAYS:
         return warning("tls", found, f"it ends in {days:.0f} days: whoever runs the gateway should renew it")
     return ok("tls", found)
 
 
-async def _ping(url: URL, http: aiohttp.ClientSession) -> AsyncIterator[Finding]:
+async def _ping(url: URL, http: aiohttp.ClientSession, wall_ns: Callable[[], int]) -> AsyncIterator[Finding]:
     """Ask the REST interface whether it is there, and what time it is."""
     target = url.with_path("/api/Status/ping")
     skew = ClockSkew()
     best = float("inf")
     try:
         for _ in range(PINGS):
-            began, asked = time.monotonic(), time.time_ns()
-            error = await translated(_once(target, http, skew, asked), str(target))
+            began = time.monotonic()
+            error = await translated(_once(target, http, skew, wall_ns), str(target))
             if error is not None:
                 raise error
             best = min(best, time.monotonic() - began)
@@ -163,16 +165,19 @@ async def _ping(url: URL, http: aiohttp.ClientSession) -> AsyncIterator[Finding]
     if offset is None or doubt is None:
         yield ok("clock", "the gateway does not say what time it is")
     elif abs(offset) - doubt > SKEW_NS:
-        direction = "behind" if offset > 0 else "ahead"
+        direction = "behind" if offset > 0 else "ahead of"
         found = f"this clock is {abs(offset) / NS:.1f} s {direction} the gateway's"
         yield warning("clock", found, "set it (NTP): delays are measured by it, and stamps ahead of it are refused")
     else:
         yield ok("clock", f"within {(abs(offset) + doubt) / NS:.1f} s of the gateway's")
 
 
-async def _once(target: URL, http: aiohttp.ClientSession, skew: ClockSkew, asked: int) -> GatewayError | None:
+async def _once(
+    target: URL, http: aiohttp.ClientSession, skew: ClockSkew, wall_ns: Callable[[], int]
+) -> GatewayError | None:
+    asked = wall_ns()
     async with asyncio.timeout(STEP_S), http.get(target, allow_redirects=False) as response:
-        skew.heard(response.headers.get("Date"), asked, time.time_ns())
+        skew.heard(response.headers.get("Date"), asked, wall_ns())
         return None if response.status == 200 else refused_status(response.status, str(target))
 
 
@@ -184,14 +189,12 @@ async def _login(gateway: GatewaySettings, credentials: Credentials, http: aioht
         return failure("log-in", error)
 
 
-def _life(token: Secret) -> str:
+def _life(token: Secret, now_ns: int) -> str:
     ends = expiry_ns(token)
-    return "the token does not say how long it lives" if ends is None else f"the token lives {_hours(ends)}"
-
-
-def _hours(ends_ns: int) -> str:
-    seconds = max(ends_ns - time.time_ns(), 0) / NS
-    return f"{seconds / 3600:.0f} h" if seconds >= 3600 else f"{seconds:.0f} s"
+    if ends is None:
+        return "the token does not say how long it lives"
+    seconds = max(ends - now_ns, 0) / NS
+    return f"the token lives {seconds / 3600:.0f} h" if seconds >= 3600 else f"the token lives {seconds:.0f} s"
 
 
 async def _hub(name: str, url: str, gateway: GatewaySettings, token: Secret, http: aiohttp.ClientSession) -> Finding:

@@ -40,6 +40,9 @@ def run_session(session: Session, title: str, seconds: float, asked: threading.E
     except Cancelled:
         output.result(session.summary or NOTHING, as_json=as_json)
         return
+    if session.recovered is not None:
+        how = "was cut off: its open bars go on" if session.recovered.cut_off else "stopped in order"
+        output.say(f"going on with the log after number {session.recovered.last_seq:,}; the session before {how}")
     if session.dashboard is not None:
         output.say(f"dashboard at {session.dashboard}")
     try:

@@ -1,14 +1,14 @@
 """A crew: several actors that share one thread and take turns. For stages of a pipeline that only compute.
 
-Every actor has a thread of its own unless its `ChildSpec.crew` names a crew. What a crew saves are wake-ups: a message
-that passes through ten actors of a crew wakes one thread, not ten, and waits for no hand-over of the interpreter lock on
-its way. What it costs is that a member which takes long holds up the others. Nothing else changes: each member has its
-own place, mailbox, epoch, failures and restarts.
+Every actor has a thread of its own unless its `ChildSpec.crew` names a crew. What a crew saves are wake-ups: a
+message that passes through ten actors of a crew wakes one thread, not ten, and waits for no hand-over of the
+interpreter lock on its way. What it costs is that a member which takes long holds up the others. Nothing else
+changes: each member has its own place, mailbox, epoch, failures and restarts.
 
-Rules. A member takes one turn at a time (all its control messages, one batch), first come, first served. One that waits for room in a
-mailbox lets the others take turns meanwhile, so members can put into each other's mailboxes; what a member waits for must not depend
-on a member that put to it, as in any pipeline. A member must not ask another one. A member that is given up by its supervisor while it
-hangs keeps the thread; the others go on in a new one.
+Rules. A member takes one turn at a time (all its control messages, one batch), first come, first served. One that
+waits for room in a mailbox lets the others take turns meanwhile, so members can put into each other's mailboxes; what
+it waits for must not depend on a member that put to it, as in any pipeline. A member must not ask another one. A
+member that is given up by its supervisor while it hangs keeps the thread; the others go on in a new one.
 """
 
 from __future__ import annotations

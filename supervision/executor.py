@@ -1,4 +1,7 @@
-"""How an incarnation gets to run: in a thread of its own, named by its path, or in its crew's. The testing kit has another way."""
+"""How an incarnation gets to run: in a thread of its own, named by its path, or in its crew's.
+
+The testing kit has another way.
+"""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ class Life:
     """The control block of one incarnation.
 
     `stop` is "" while it should live, then "drain" or "now". `fenced` is set, once, when it was given up. `break_off`
-    ends whatever wait its own thread is in. `wait`, where there is one, is how its thread waits for room: with other things
-    to do meanwhile (see `crew`). `blocked_on` is the mailbox its thread waits to put into, and the
+    ends whatever wait its own thread is in. `wait`, where there is one, is how its thread waits for room: with other
+    things to do meanwhile (see `crew`). `blocked_on` is the mailbox its thread waits to put into, and the
     entry it left there; a circle of these is what a deadlock is.
     """
 

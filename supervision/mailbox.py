@@ -16,7 +16,6 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from tickloom.supervision.clocks import Clock, SystemClock, Waiter
@@ -382,12 +381,27 @@ class Mailbox:
     def counters(self) -> Counters:
         """Return the account, consistent in itself."""
         with self.lock:
-            figures = asdict(self._tally)
-            depth, control = len(self._data), len(self._control)
-            figures["high_water"] = max(self._tally.high_water, depth)
-            figures["control_high_water"] = max(self._tally.control_high_water, control)
-            waiting, capacity = len(self._lane.waiting), self._lane.capacity
-        return Counters(**figures, depth=depth, capacity=capacity, waiting=waiting, control_depth=control)
+            n, depth, control = self._tally, len(self._data), len(self._control)
+            return Counters(
+                put=n.put,
+                taken=n.taken,
+                conflated=n.conflated,
+                refused=n.refused,
+                dropped_newest=n.dropped_newest,
+                dropped_oldest=n.dropped_oldest,
+                discarded=n.discarded,
+                declined=n.declined,
+                high_water=max(n.high_water, depth),
+                conflate_errors=n.conflate_errors,
+                control_put=n.control_put,
+                control_taken=n.control_taken,
+                control_lost=n.control_lost,
+                control_high_water=max(n.control_high_water, control),
+                depth=depth,
+                capacity=self._lane.capacity,
+                waiting=len(self._lane.waiting),
+                control_depth=control,
+            )
 
     def __len__(self) -> int:
         return len(self._data)

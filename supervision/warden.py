@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -108,6 +108,8 @@ class Warden:
         self._over = False
         self.nodes: dict[str, Node] = {}
         self.overruns: list[str] = []
+        self._last_epochs: dict[str, int] = dict.fromkeys(_paths("/", spec), 0)
+        """Of the places in the tree's own spec, also while they are gone: one that comes back counts on from there."""
         self.root = self._grow("/", spec, None, "")
         self.on_up: Callable[[], object] = lambda: None
         self.on_end: Callable[[Exit], object] = lambda exit_: None
@@ -466,7 +468,7 @@ class Warden:
 
     def _grow(self, path: str, spec: SupervisorSpec, parent: Node | None, child_id: str) -> Node:
         """Make the node of a supervisor, and the places of all that its spec names below it."""
-        node = Node(path, spec, parent, child_id, new_supervisor(path, spec))
+        node = Node(path, spec, parent, child_id, new_supervisor(path, spec), self._last_epochs.get(path, 0))
         self.nodes[path] = node
         for child in spec.children:
             self._add_child(node, child)
@@ -481,6 +483,7 @@ class Warden:
 
     def _add_place(self, path: str, spec: ChildSpec) -> Place:
         place = self._services.places[path] = Place(path, spec, self._services)
+        place.epoch = self._last_epochs.get(path, 0)
         return place
 
     def _child(self, node: Node, child_id: str) -> Child | None:
@@ -488,11 +491,11 @@ class Warden:
 
     def _epochs(self, node: Node) -> dict[str, int]:
         """Return the last epoch used at each place below a supervisor."""
-        epochs = {child.id: 0 for child in node.spec.children}
+        epochs = dict.fromkeys((child.id for child in node.spec.children), 0)
         for child_id in epochs:
             path = join(node.path, child_id)
-            place, child = self._services.places.get(path), self.nodes.get(path)
-            epochs[child_id] = place.epoch if place is not None else child.epoch if child is not None else 0
+            holder = self._services.places.get(path) or self.nodes.get(path)
+            epochs[child_id] = holder.epoch if holder is not None else self._last_epochs.get(path, 0)
         return epochs
 
     def _drop_strangers(self, node: Node) -> None:
@@ -514,11 +517,21 @@ class Warden:
 
     def _forget(self, path: str) -> None:
         self._close(path, "deleted")
-        for below in [p for p in self._services.places if p == path or p.startswith(path + "/")]:
-            del self._services.places[below]
-            self._services.dead_letters.forget(below)
-        for below in [p for p in self.nodes if p == path or p.startswith(path + "/")]:
-            del self.nodes[below]
+        for holders in (self._services.places, self.nodes):
+            for below in [held for held in holders if held == path or held.startswith(path + "/")]:
+                holder = holders.pop(below)  # type: ignore[attr-defined]  # the two dicts are alike in this
+                self._services.dead_letters.forget(below)
+                if below in self._last_epochs:
+                    self._last_epochs[below] = holder.epoch
+
+
+def _paths(path: str, spec: SupervisorSpec) -> Iterator[str]:
+    """Yield the paths of all that a spec names."""
+    for child in spec.children:
+        below = join(path, child.id)
+        yield below
+        if isinstance(child.start, SupervisorSpec):
+            yield from _paths(below, child.start)
 
 
 def _alive(node: Node) -> bool:

@@ -1,6 +1,6 @@
 """A timeframe as a pure fold over what the finest reduction says: open bars in, bars in every stage of their life out.
 
-The state is one `ContractState` a contract (see `weave`, which has the rules of a bar's life), the last beat, and the
+The state is one `ContractState` a contract (`weave` has the rules of a bar's life), the last beat, and the
 number of the last message. Feeding a message twice changes nothing. A step copies what it changes and leaves the
 state it was given as it was, so a step that fails has done nothing.
 """
@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from tickloom.actors.bars.deltas import COLUMN_ROWS, roll_up, run_starts, take, to_rows
-from tickloom.actors.bars.weave import BULK_ROWS, BucketRule, ContractState, Weaver, Weaving
+from tickloom.actors.bars.state import BULK_ROWS, BucketRule, ContractState, Weaving
+from tickloom.actors.bars.weave import Weaver
 from tickloom.messages.bars import Bar, BarColumns, Bars, DeltaColumns, Reduced
 
 

@@ -128,6 +128,7 @@ class _Step:
         self.rules = rules
         self.state = state
         self.seq = state.seq
+        self.number = 0  # that of the step itself; unnumbered input must not pass for a repetition of what came before
         self.beat = state.beat
         self.newest = state.newest
         self.followed = state.followed
@@ -142,7 +143,8 @@ class _Step:
         self.weight = 0
 
     def fold(self, message: Validated) -> None:
-        self.seq = message.seq or self.seq
+        if message.seq:
+            self.seq = self.number = message.seq
         if message.weight:
             self.weight += message.weight
             if not self.mono_ns or message.mono_ns < self.mono_ns:
@@ -209,7 +211,7 @@ class _Step:
             self.newest = {**self.newest, **dict(watermarks)}
         self.outputs.append(
             Reduced(
-                self.seq,
+                self.number,
                 tuple(rows),
                 tuple(columns),
                 tuple(watermarks),
@@ -218,7 +220,7 @@ class _Step:
                 self.mono_ns,
                 self.weight,
                 stop,
-                len(self.outputs),
+                sum(output.seq == self.number for output in self.outputs),
                 refused,
             )
         )

@@ -268,7 +268,7 @@ class Seconds:
         on_time: Any = self._cells.items()
         behind: Any = self._late.items()
         rows = [Delta(name, bucket, *cell) for bucket, cell in on_time]
-        late = [Delta(name, bucket, *cell, 0, mark) for (bucket, mark), cell in behind]
+        late = [Delta(name, bucket, *(*cell, 0, mark)) for (bucket, mark), cell in behind]
         for row in (*rows, *late):
             if not (-LIMIT < row.notional < LIMIT and -LIMIT < row.volume < LIMIT):
                 raise overflow(name, row.bucket)

@@ -102,7 +102,7 @@ def checkpoints_in(directory: Path) -> list[Path]:
 
 
 def write(directory: Path, checkpoint: Checkpoint, files: SystemFiles | None = None) -> Path:
-    """Write a checkpoint, whole or not at all, and remove those beyond the newest `KEPT`.
+    """Write a checkpoint, whole or not at all, and keep one before it (`KEPT` in all).
 
     Raises:
         OSError: the disk refused. What was there is still there.
@@ -127,7 +127,9 @@ def write(directory: Path, checkpoint: Checkpoint, files: SystemFiles | None = N
             files.remove(hidden)
         raise
     files.sync_directory(directory)
-    for old in checkpoints_in(directory)[KEPT:]:
+    found = checkpoints_in(directory)
+    ahead = found.index(path)  # of a log that has been cut back since: nobody can go on from those
+    for old in (*found[:ahead], *found[ahead + KEPT :]):
         with contextlib.suppress(FileNotFoundError):
             files.remove(old)
     return path

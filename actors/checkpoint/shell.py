@@ -56,6 +56,7 @@ class CheckpointActor(Actor):
         recorder: asked to have everything on the disk.
         seal: makes the checkpoint of a cut.
         every_s: seconds between two checkpoints.
+        after: the last number of the session before.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class CheckpointActor(Actor):
         recorder: Ref,
         seal: Callable[[States], Checkpoint],
         every_s: float,
+        after: int = 0,
     ) -> None:
         super().__init__(context)
         self._directory = directory
@@ -73,6 +75,7 @@ class CheckpointActor(Actor):
         self._recorder = recorder
         self._seal = seal
         self._every_s = every_s
+        self._after = after
         self._waited = 0.0
         self._segment: str | None = None
         self._cut: Cut | None = None
@@ -90,7 +93,7 @@ class CheckpointActor(Actor):
         if not isinstance(message, Tick):
             return self._kept
         if self._cut is None and self._due():
-            self._cut, self._looks = Cut(), 0
+            self._cut, self._looks = Cut(self._after), 0
         if self._cut is None:
             self._wait()
         else:

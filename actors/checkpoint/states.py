@@ -27,8 +27,9 @@ class States(msgspec.Struct, frozen=True):
     @property
     def seqs(self) -> tuple[int, ...]:
         """The sequence number each state has come to; validation's, the least of a consistent cut, is the first."""
-        later = (self.reduce, *self.timeframes.values(), *self.activities.values())
-        return (self.validation.seq, *(state.seq for state in later))
+        timeframes = (state.seq for state in self.timeframes.values())
+        activities = (state.seq for state in self.activities.values())
+        return (self.validation.seq, self.reduce.seq, *timeframes, *activities)
 
     @property
     def last_seq(self) -> int:
@@ -67,9 +68,14 @@ class States(msgspec.Struct, frozen=True):
 
 
 class Cut:
-    """Finds a consistent cut: shown what is committed from time to time, it keeps of each actor what goes together."""
+    """Finds a consistent cut: shown what is committed from time to time, it keeps of each actor what goes together.
 
-    def __init__(self) -> None:
+    Args:
+        after: the last number of the session before; a cut is our own from there on.
+    """
+
+    def __init__(self, after: int = 0) -> None:
+        self._after = after
         self._validation: ValidationState | None = None
         self._reduce: ReduceState | None = None
         self._timeframes: dict[str, TimeframeState] = {}
@@ -78,6 +84,8 @@ class Cut:
     def look(self, now: States) -> States | None:
         """Take what goes with what was taken before; return the cut when it is complete."""
         if self._validation is None:
+            if now.validation.seq <= self._after:
+                return None
             self._validation = now.validation
         seq = self._validation.seq
         if self._reduce is None and now.reduce.seq >= seq:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +28,9 @@ STREAMS: Final = 32
 
 SEND_S: Final = 20.0
 """Longest a page may take to read what it was sent before it is given up."""
+
+BYE_S: Final = 0.5
+"""Longest the end of a stream may take to be sent when the actor ends."""
 
 OPEN: Final = ("/livez", "/readyz", "/metrics", "/", "/favicon.ico")
 """Paths that want no pass (`/` sees to that itself), beside those below `/static/`."""
@@ -255,6 +259,12 @@ class Server:
                 await self._pause(CHART_S)
         except (ConnectionError, TimeoutError):
             return response  # the page was closed, or reads no more; it will ask again if it wants to
+        except asyncio.CancelledError:
+            # the actor ends: the page should see an end, not a broken connection
+            with suppress(ConnectionError, TimeoutError):
+                async with asyncio.timeout(BYE_S):
+                    await response.write_eof()
+            raise
         finally:
             self._traffic.streams -= 1
 

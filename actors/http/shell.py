@@ -28,8 +28,8 @@ CLOSE_S: Final = 0.5
 """Longest that answers under way are waited for at the end."""
 
 
-class PortTakenError(OSError):
-    """Somebody else listens on the port. The sentence names it and says what to do."""
+class PortError(OSError):
+    """The port cannot be had. The sentence names it and says what to do."""
 
 
 class Listening(msgspec.Struct, frozen=True):
@@ -48,7 +48,7 @@ class HttpActor(AsyncActor):
         key: what cookies are made from.
 
     Raises:
-        PortTakenError: from the start of the actor, when the port is in use.
+        PortError: from the start of the actor, when the port is in use or may not be used.
     """
 
     def __init__(self, context: ActorContext, views: Views, *, port: int, token: Secret, key: Secret) -> None:
@@ -96,8 +96,7 @@ def listen(port: int) -> socket.socket:
     """Return a socket bound to 127.0.0.1 and nothing else.
 
     Raises:
-        PortTakenError: the port is in use.
-        OSError: it may not be bound (a port below 1024).
+        PortError: the port is in use, or may not be used (one below 1024).
     """
     made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
@@ -108,11 +107,11 @@ def listen(port: int) -> socket.socket:
     except OSError as error:
         made.close()
         if error.errno == errno.EADDRINUSE:
-            raise PortTakenError(
+            raise PortError(
                 f"port {port} of {LOOPBACK} is in use: choose another for the dashboard, 0 for any that is free, or "
                 "turn it off"
             ) from None
         if error.errno in (errno.EACCES, errno.EPERM):
-            raise PortTakenError(f"port {port} of {LOOPBACK} may not be used: choose one above 1023") from None
+            raise PortError(f"port {port} of {LOOPBACK} may not be used: choose one above 1023") from None
         raise
     return made

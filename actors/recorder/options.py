@@ -46,7 +46,8 @@ class WriterCounters(msgspec.Struct):
 
     `repeated` are frames and records that were in the log already; `unfit` frames whose columns contradicted one
     another; `lost_frames`, `lost_prints` those let go for any reason (a gap tells), `lost_records` control records
-    that were let go too, which takes a very long failure. `failures` are refusals of the disk. `unindexed` are closed
+    that were let go too, which takes a very long failure. `failures` are refusals of the disk; `doubtful` frames that
+    were written and never known to be on the disk, because their segment had to be given up. `unindexed` are closed
     segments whose index could not be written, `kept_old` segments that retention could not remove.
     """
 
@@ -63,6 +64,7 @@ class WriterCounters(msgspec.Struct):
     lost_prints: int = 0
     lost_records: int = 0
     failures: int = 0
+    doubtful: int = 0
     removed: int = 0
     unindexed: int = 0
     kept_old: int = 0

@@ -166,13 +166,17 @@ def pack(items: Sequence[Numbered]) -> Packed:
 def _sources(
     frames: list[Frames], controls: dict[int, AnyControl], sizes: IntArray
 ) -> tuple[NDArray[np.int32], list[str]]:
-    """Return each entry's code and the names; a control record has code -1."""
+    """Return each entry's code and the names. A control record has none; its code means nothing."""
     sources = [f.source for f in frames]
-    names = {source: code for code, source in enumerate(dict.fromkeys(sources))}
+    if controls:
+        names = {source: 0 for i, source in enumerate(sources) if i not in controls}
+    else:
+        names = dict.fromkeys(sources, 0)
+    for code, name in enumerate(names):
+        names[name] = code
     if len(names) == 1 and not controls:
         return np.zeros(int(sizes.sum()), np.int32), sources[:1]
-    codes = np.fromiter([names[source] for source in sources], np.int32, len(sources))
-    codes[list(controls)] = -1
+    codes = np.fromiter([names.get(source, 0) for source in sources], np.int32, len(sources))
     return np.repeat(codes, sizes), list(names)
 
 
@@ -254,7 +258,7 @@ def _assemble(
         _arrow(seq, None, pa.int64()),
         _arrow(recv_ns, None, pa.int64()),
         _arrow(mono_ns, None, pa.int64()),
-        _named(codes, codes >= 0 if controls else None, names),
+        _named(codes, kind != Kind.CONTROL if controls else None, names),
         _arrow(kind, None, pa.uint8()),
         *_decoded(prints, at, rows),
         _sparse({entry: encode_extra(extra) for entry, extra in extras.items()}, place, rows, pa.binary()),

@@ -32,6 +32,7 @@ from tickloom.messages.records import SCHEMA, BatchNote
 
 _CHUNK_BYTES = 8 * 1024 * 1024
 _CHUNK_ROWS = 1 << 19
+_CHUNK_UNITS = 256
 _MANY_ROWS = 16_384
 
 _Plan: TypeAlias = Callable[[list[BatchNote]], list[str]]
@@ -295,7 +296,8 @@ class LogReader:
         for place in places:
             more, many = int(length[place]), int(rows[place])
             apart = chunk and int(offset[place]) != int(offset[chunk[-1]] + length[chunk[-1]])
-            if chunk and (apart or size + more > _CHUNK_BYTES or count + many > _CHUNK_ROWS):
+            full = len(chunk) == _CHUNK_UNITS or size + more > _CHUNK_BYTES or count + many > _CHUNK_ROWS
+            if chunk and (apart or full):
                 yield from self._chunk(found, chunk, plan)
                 chunk, size, count = [], 0, 0
             chunk.append(place)

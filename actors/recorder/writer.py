@@ -17,6 +17,7 @@ from types import TracebackType
 
 import msgspec
 
+from tickloom.actors.recorder.backlog import Backlog, Batch
 from tickloom.actors.recorder.context import Context
 from tickloom.actors.recorder.errors import LogWriteError
 from tickloom.actors.recorder.files import Files, SystemFiles
@@ -25,10 +26,9 @@ from tickloom.actors.recorder.losses import Losses
 from tickloom.actors.recorder.opening import Closed, Opening, open_directory
 from tickloom.actors.recorder.options import LogOptions, WriterCounters
 from tickloom.actors.recorder.output import Broken, SegmentFile
-from tickloom.actors.recorder.packing import Packed, TooLarge, Unfit, pack
+from tickloom.actors.recorder.packing import Packed, pack
 from tickloom.actors.recorder.retention import Retention
 from tickloom.actors.recorder.segment import name_of
-from tickloom.actors.recorder.slicing import slice_frames, slices
 from tickloom.actors.recorder.wire import END, UnitEncoder
 from tickloom.messages.intake import Frames, Numbered
 from tickloom.messages.records import SegmentHeader
@@ -51,7 +51,7 @@ class LogWriter:
         opening: the log as it was found.
         counters: what was done so far.
         last_seq: the last sequence number written (None: the log is empty).
-        synced_seq: the last one known to be on the disk.
+        synced_seq: the last one known to be on the disk, but for `counters.doubtful`.
 
     Raises:
         LogInUse: another writer has the log.
@@ -83,19 +83,17 @@ class LogWriter:
             raise
         self.last_seq = self.opening.last_seq
         self.synced_seq = self.last_seq
-        self._taken = -1 if self.last_seq is None else self.last_seq
         self._number = self.opening.last_segment
         self._context = Context(self.opening.context)
         self._kept = Retention(self.opening.closed, self._options, self._files)
         self._encoder = UnitEncoder(self._options.level, threads=self._options.threads)
         self._segment: SegmentFile | None = None
-        self._pending: list[Numbered] = []
-        self._rows = 0
-        self._since = 0
+        self._backlog = Backlog(self.last_seq)
         self._unsynced_since: int | None = None
         self._retry_at: int | None = None
         self._losses = Losses()
         self._cause = ""
+        self._synced_frames = 0
         self._closed = False
 
     def __enter__(self) -> LogWriter:
@@ -117,7 +115,7 @@ class LogWriter:
     @property
     def waiting(self) -> int:
         """How many items are in memory only."""
-        return len(self._pending)
+        return len(self._backlog)
 
     def append(self, items: Iterable[Numbered], now_ns: int) -> None:
         """Take items, in order of their numbers, and write what is due.
@@ -133,28 +131,8 @@ class LogWriter:
         """
         if self._closed:
             raise ValueError(f"the writer of {self.directory} is closed")
-        if not self._pending:
-            self._since = now_ns
-        taken, rows = self._taken, self._rows
-        try:
-            for numbered in items:
-                fresh = numbered if numbered.seq > taken else self._fresh(numbered, taken)
-                if fresh is None:
-                    continue
-                item = fresh.item
-                if isinstance(item, Frames):
-                    count = len(item.recv_ns)
-                    if not count:
-                        continue
-                    prints = item.prints
-                    rows += count if prints is None else max(count, len(prints.price))
-                    taken = fresh.seq + count - 1
-                else:
-                    rows += 1
-                    taken = fresh.seq
-                self._pending.append(fresh)
-        finally:
-            self._taken, self._rows = taken, rows
+        self._backlog.add(items, now_ns)
+        self.counters.repeated = self._backlog.repeated
         self._work(now_ns)
 
     def poll(self, now_ns: int) -> None:
@@ -170,7 +148,7 @@ class LogWriter:
         """Return the monotonic time (ns) at which `poll` has something to do; None: nothing waits."""
         if self._retry_at is not None:
             return self._retry_at
-        due = [self._since + self._options.batch_ns] if self._pending else []
+        due = [self._backlog.since + self._options.batch_ns] if len(self._backlog) else []
         if self._unsynced_since is not None:
             due.append(self._unsynced_since + self._options.sync_ns)
         return min(due, default=None)
@@ -209,27 +187,21 @@ class LogWriter:
             self._segment = None
         self._lock.release()
 
-    def _fresh(self, numbered: Numbered, taken: int) -> Numbered | None:
-        """Return what is not in the log yet of an item that begins at or below the last number taken."""
-        known = min(taken - numbered.seq + 1, len(numbered.item) if isinstance(numbered.item, Frames) else 1)
-        self.counters.repeated += known
-        return slice_frames(numbered, known, None) if isinstance(numbered.item, Frames) else None
-
     def _refused(self, error: OSError) -> LogWriteError:
-        return LogWriteError(self.directory, error, kept=len(self._pending), lost_frames=self._losses.frames)
+        return LogWriteError(self.directory, error, kept=len(self._backlog), lost_frames=self._losses.frames)
 
     def _work(self, now_ns: int, *, everything: bool = False) -> None:
-        options = self._options
+        options, backlog = self._options, self._backlog
         if self._retry_at is not None and now_ns < self._retry_at:
             self._bound_backlog()
             return
         try:
-            self._write_losses()
-            while self._pending and (
-                everything or self._rows >= options.batch_rows or now_ns - self._since >= options.batch_ns
+            self._write_losses(now_ns)
+            while len(backlog) and (
+                everything or backlog.rows >= options.batch_rows or now_ns - backlog.since >= options.batch_ns
             ):
-                self._write_group(now_ns)
-                self._write_losses()
+                self._write_batch(now_ns)
+                self._write_losses(now_ns)
             since = self._unsynced_since
             if since is not None and (everything or now_ns - since >= options.sync_ns):
                 self._sync()
@@ -241,55 +213,30 @@ class LogWriter:
             raise self._refused(error) from error
         self._retry_at = None
 
-    def _write_losses(self) -> None:
+    def _write_losses(self, now_ns: int) -> None:
         """Put what was lost, and the control records kept from among it, where it would have stood."""
         if self._losses:
             items = self._losses.records(self._cause)
-            self._write_packed(pack(items), items, self._since)
+            self._write_packed(pack(items), items, now_ns)
             self._losses = Losses()
 
-    def _write_group(self, now_ns: int) -> None:
-        """Write the oldest items that make one batch; nothing is taken from those that wait until it is in the file."""
-        count = self._group()
-        while True:
-            group = self._pending[:count]
-            try:
-                packed = pack(group)
-            except TooLarge:
-                if count > 1:
-                    count //= 2
-                else:
-                    self._pending[:1] = _halves(self._pending[0])
-                continue
-            except Unfit as error:
-                if count > 1:
-                    count //= 2
-                    continue
-                self.counters.unfit += len(group[0].item) if isinstance(group[0].item, Frames) else 1
-                self._cause = f"its columns are at odds: {error}"
-                self._give_up(group)
-            else:
-                self._write_packed(packed, group, now_ns)
-            break
-        del self._pending[:count]
-        self._rows = sum(map(_rows, self._pending))
-        self._since = now_ns
+    def _write_batch(self, now_ns: int) -> None:
+        """Write the oldest items; they go on waiting until they are in the file."""
+        batch = self._backlog.batch(self._options.batch_rows)
+        if batch.packed is not None:
+            self._write_packed(batch.packed, batch.items, now_ns)
+        else:
+            self._give_up_unfit(batch)
+        self._backlog.take_off(batch, now_ns)
 
-    def _group(self) -> int:
-        """Return how many of the oldest items make one batch; an item with too many rows is parted first."""
-        limit = self._options.batch_rows
-        first = self._pending[0]
-        if _rows(first) > 2 * limit and isinstance(first.item, Frames) and len(first.item) > 1:
-            size = max(1, len(first.item) * limit // _rows(first))
-            self._pending[:1] = slices(first, size)
-        if self._rows <= 2 * limit:
-            return len(self._pending)
-        rows = 0
-        for count, numbered in enumerate(self._pending):
-            rows += _rows(numbered)
-            if rows > limit and count:
-                return count
-        return len(self._pending)
+    def _give_up_unfit(self, batch: Batch) -> None:
+        item = batch.items[0].item
+        if isinstance(item, Frames):
+            self.counters.unfit += len(item)
+            self._cause = f"its columns are at odds: {batch.fault}"
+            self._give_up(batch.items)
+        else:
+            self.counters.lost_records += 1
 
     def _write_packed(self, packed: Packed, items: list[Numbered], now_ns: int) -> None:
         note = packed.note
@@ -351,7 +298,11 @@ class LogWriter:
                 self._give_segment_up()
                 raise
             self.counters.syncs += 1
+        self._all_synced()
+
+    def _all_synced(self) -> None:
         self.synced_seq = self.last_seq
+        self._synced_frames = self.counters.frames
         self._unsynced_since = None
 
     def _seal(self) -> None:
@@ -365,8 +316,7 @@ class LogWriter:
             raise
         self.counters.unindexed += not indexed
         self.counters.syncs += 1
-        self.synced_seq = self.last_seq
-        self._unsynced_since = None
+        self._all_synced()
         self._segment = None
         self._kept.add(Closed(segment.path, segment.size, segment.header.created_ns))
         self._kept.apply(self.counters)
@@ -374,15 +324,16 @@ class LogWriter:
     def _give_segment_up(self) -> None:
         segment, self._segment = self._segment, None
         self._unsynced_since = None
+        self.counters.doubtful += self.counters.frames - self._synced_frames
+        self._synced_frames = self.counters.frames
         if segment is not None:
             segment.abandon()
             self._kept.add(Closed(segment.path, segment.size, segment.header.created_ns))
 
     def _bound_backlog(self) -> None:
         """Let frames go when more waits in memory than may."""
-        if self._rows > self._options.backlog_rows or _payload_bytes(self._pending) > self._options.backlog_bytes:
-            self._give_up(self._pending)
-            self._pending, self._rows = [], 0
+        if self._backlog.exceeds(self._options.backlog_rows, self._options.backlog_bytes):
+            self._give_up(self._backlog.clear())
 
     def _give_up(self, items: list[Numbered]) -> None:
         losses = self._losses
@@ -391,24 +342,3 @@ class LogWriter:
         self.counters.lost_frames += losses.frames - frames
         self.counters.lost_prints += losses.prints - prints
         self.counters.lost_records += losses.dropped - dropped
-
-
-def _rows(numbered: Numbered) -> int:
-    """Return about how many rows an item takes."""
-    item = numbered.item
-    if not isinstance(item, Frames):
-        return 1
-    return max(len(item.recv_ns), 0 if item.prints is None else len(item.prints.price))
-
-
-def _payload_bytes(items: list[Numbered]) -> int:
-    return sum(
-        sum(map(len, numbered.item.payloads))
-        for numbered in items
-        if isinstance(numbered.item, Frames) and numbered.item.payloads is not None
-    )
-
-
-def _halves(numbered: Numbered) -> list[Numbered]:
-    assert isinstance(numbered.item, Frames), "only frames can be too large"
-    return slices(numbered, len(numbered.item) // 2)

@@ -59,7 +59,8 @@ def demo(
                 say(f"gateway emulator at {gateway.api_url} (process {gateway.pid}); log and bars go to {place}/")
                 settings = load(overrides=_overrides(gateway, place) | page).settings
                 account = Credentials("demo", Secret(key), "this demo")
-                session = Session(settings, credentials=account, dashboard_key=browser_key())
+                page_key = browser_key() if settings.http.enabled else None
+                session = Session(settings, credentials=account, dashboard_key=page_key)
                 run_session(session, "tickloom demo", seconds, asked, as_json=as_json)
         except Cancelled:
             result(NOTHING, as_json=as_json)

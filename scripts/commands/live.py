@@ -51,7 +51,8 @@ def live(
         raise UsageError("no contract to follow: name one, like `tickloom live CON.F.US.MNQ.Z25`")
     say(f"connecting to {settings.gateway.api_url}")
     with interruptible() as asked:
-        run_session(Session(settings, dashboard_key=browser_key()), "tickloom live", seconds, asked, as_json=as_json)
+        session = Session(settings, dashboard_key=browser_key() if settings.http.enabled else None)
+        run_session(session, "tickloom live", seconds, asked, as_json=as_json)
 
 
 def register(app: typer.Typer) -> None:

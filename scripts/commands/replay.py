@@ -47,6 +47,7 @@ def replay(
         TimeRemainingColumn(),
     )
     with interruptible() as asked, Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        output.say(f"replaying {log}")
         task = bar.add_task("replay", total=1.0)
         result = tickloom.replay(
             log,

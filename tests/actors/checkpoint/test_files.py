@@ -91,6 +91,13 @@ def test_the_two_newest_are_kept(tmp_path: Path) -> None:
     assert [read(path).states.validation.seq for path in checkpoints_in(tmp_path)] == [20_000, 100]
 
 
+def test_those_that_are_ahead_of_a_log_that_was_cut_back_are_in_nobodys_way(tmp_path: Path) -> None:
+    for seq in (50, 60):
+        write(tmp_path, checkpoint(seq))
+    write(tmp_path, checkpoint(7))
+    assert [read(path).states.validation.seq for path in checkpoints_in(tmp_path)] == [7]
+
+
 class Full(SystemFiles):
     """A disk on which nothing more fits after some bytes, or that cannot sync."""
 

@@ -32,6 +32,12 @@ def test_an_actor_that_is_behind_is_waited_for_and_the_others_are_kept_as_they_w
     assert cut.look(states(15, 15, 12, 15)) == states(9, 11, 12, 9)
 
 
+def test_what_the_session_before_came_to_is_no_cut_of_this_one() -> None:
+    cut = Cut(after=5)
+    assert cut.look(states(5, 5, 5, 5)) is None
+    assert cut.look(states(6, 6, 6, 6)) == states(6, 6, 6, 6)
+
+
 @given(st.lists(st.tuples(*[st.integers(0, 5)] * 4), min_size=1, max_size=30))
 def test_nobody_in_a_cut_is_ahead_of_those_it_feeds(steps: list[tuple[int, int, int, int]]) -> None:
     cut = Cut()

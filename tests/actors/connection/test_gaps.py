@@ -99,3 +99,23 @@ def test_contracts_nobody_follows_make_no_gaps():
     assert tracker.saw(prints(("A", 5), ("Z", 6)), 9) == []
     tracker.lost("gone", ["Z"])
     assert tracker.missing == ()
+
+
+def test_a_gap_left_by_a_process_that_is_gone_reaches_from_its_last_print_to_our_first():
+    tracker = GapTracker()
+    tracker.resume("A", 100, "the process ended")
+    assert tracker.missing == ("A",)
+    tracker.confirmed("A", 300)
+    [gap] = tracker.saw(prints(("A", 310)), 400)
+    assert (gap.contract, gap.from_ns, gap.to_ns, gap.cause) == ("A", 100, 311, "the process ended")
+
+
+def test_prints_that_come_before_the_answer_to_the_subscription_close_the_gap_all_the_same():
+    tracker = GapTracker()
+    tracker.confirmed("A", 5)
+    tracker.saw(prints(("A", 100)), 100)
+    tracker.lost("gone")
+    [gap] = tracker.saw(prints(("A", 310)), 400)
+    tracker.confirmed("A", 500)
+    assert (gap.from_ns, gap.to_ns) == (100, 311)
+    assert tracker.saw(prints(("A", 320)), 600) == []

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tickloom.actors.http.stream import CHART_S
+from tickloom.actors.http.stream import CHART_S, EVENTS
 from tickloom.messages.reports import Health
-from tickloom.supervision import ActorView
+from tickloom.supervision import ActorView, Quarantine
+from tickloom.supervision.testing import ManualClock
 
 MNQ = "CON.F.US.MNQ.Z25"
 LOCKED = ("/", "/api/session", "/api/health", "/api/statistics", "/api/tree", "/api/bars", "/api/events", "/api/stream")
@@ -313,7 +314,29 @@ def test_pages_are_bounded(world: Any, serve: Any, monkeypatch: pytest.MonkeyPat
         stream.close()
 
 
-def test_the_readme_of_the_chart_library_is_shipped_with_it(world: Any, serve: Any) -> None:
+def test_a_page_that_reads_no_more_is_given_up(world: Any, serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tickloom.actors.http.server.SEND_S", 0.2)
+    clock = ManualClock()
+    client, _ = serve(world.views(), clock=clock)
+    stream = client.stream()
+    stream.until("board")
+
+    def open_pages() -> float:
+        families = {each.name: each for each in text_string_to_metric_families(client.get("/metrics").text)}
+        return families["tickloom_http_streams"].samples[0].value
+
+    assert open_pages() == 1
+    for look in range(10_000):
+        # more than the system's buffers between the two hold
+        world.events = [Quarantine(path="/a", at_ns=look, epoch=1, count=1, cause="x" * 400) for _ in range(EVENTS)]
+        clock.advance(CHART_S)
+        if open_pages() == 0:
+            break
+    assert open_pages() == 0
+    stream.close()
+
+
+def test_the_licence_of_the_chart_library_is_shipped_with_it(world: Any, serve: Any) -> None:
     client, _ = serve(world.views())
     for name, words in (("NOTICE.txt", "TradingView"), ("LICENSE.txt", "Apache License")):
         answer = client.without_pass().get(f"/static/vendor/lightweight-charts/{name}")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import tickloom
-from tickloom.actors.http.shell import PortTakenError, listen
+from tickloom.actors.http.shell import PortError, listen
 from tickloom.supervision import Event, Started
 from tickloom.supervision.testing import FaultPlan
 
@@ -25,7 +25,7 @@ def test_it_listens_on_loopback_and_nowhere_else() -> None:
 def test_a_port_that_is_taken_is_one_sentence_that_names_it() -> None:
     with listen(0) as other:
         port = other.getsockname()[1]
-        with pytest.raises(PortTakenError, match=f"port {port} of 127.0.0.1 is in use: choose another"):
+        with pytest.raises(PortError, match=f"port {port} of 127.0.0.1 is in use: choose another"):
             listen(port)
 
 
@@ -33,7 +33,7 @@ def test_a_session_whose_port_is_taken_does_not_start_and_leaves_no_thread(begin
     before = set(threading.enumerate())
     with listen(0) as other:
         port = other.getsockname()[1]
-        with pytest.raises(PortTakenError, match=f"port {port} "):
+        with pytest.raises(PortError, match=f"port {port} "):
             begin(http__port=port)
     left = [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("tickloom")]
     for thread in left:

@@ -166,7 +166,7 @@ def test_after_a_failed_sync_the_segment_is_given_up(kit, writer, disk, tmp_path
     assert (writer.synced_seq, writer.last_seq) == (1, 2)
     disk.errors.clear()
     writer.append(items[2:], 2 * NS)
-    assert writer.synced_seq == 6
+    assert (writer.synced_seq, writer.counters.doubtful) == (6, 1)
     writer.close()
     assert [scan(tmp_path / name_of(n)).sealed for n in (1, 2)] == [False, True]
     assert records(tmp_path) == list(unroll(items))
@@ -192,6 +192,15 @@ def test_an_item_at_odds_with_itself_costs_itself_only(kit, writer, tmp_path):
     assert [r.seq for r in found] == [1, 2, 3, 5, 6]
     assert isinstance(found[2].record, Gap)
     assert "at odds" in found[2].record.cause
+
+
+def test_a_record_that_no_batch_can_hold_costs_itself_only(kit, writer, tmp_path):
+    good = kit.number([kit.frames(1), kit.frames(1, 1)])
+    bad = Numbered(2, Subscribed(recv_ns=2**70, hub="m", connection=1, contract="A", instrument=kit.MNQ))
+    writer.append([good[0], bad, Numbered(3, good[1].item)], 0)
+    writer.close()
+    assert writer.counters.lost_records == 1
+    assert [r.seq for r in records(tmp_path)] == [1, 3]
 
 
 def test_closing_with_a_full_disk_says_so_and_lets_the_log_go(kit, writer, disk, tmp_path):

@@ -29,10 +29,15 @@ const FLAGS = {
 /** The words that are marked: a gap that was healed is no gap any more. */
 const remarks = (bar) => (bar.words.includes("healed") ? bar.words.filter((word) => word !== "gap") : bar.words);
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+/** A colour of the style sheet as the theme has it now: "rgb(…)". */
+function colour(name) {
+  const probe = byId("probe");
+  probe.style.color = `var(--${name})`;
+  return getComputedStyle(probe).color;
+}
 
-/** A colour with another opacity, from "#rrggbb". */
-const faint = (hex, share) => `${hex}${Math.round(share * 255).toString(16).padStart(2, "0")}`;
+/** An "rgb(…)" colour with another opacity. */
+const faint = (rgb, share) => rgb.replace("rgb(", "rgba(").replace(")", `, ${share})`);
 
 export class BarChart {
   constructor() {
@@ -275,7 +280,7 @@ export class BarChart {
     const price = (value) => fixed(value, this.contract.decimals);
     const tone = bar.close >= bar.open ? "up" : "down";
     const pair = (label, text) => make("span", { class: tone }, make("i", {}, label), make("b", {}, text));
-    const plain = (label, text) => make("span", {}, make("i", {}, label), make("b", {}, text));
+    const plain = (label, text) => make("span", { class: "minor" }, make("i", {}, label), make("b", {}, text));
     box.replaceChildren(
       make("span", {}, make("i", {}, moment(bar.open_time, this.timeframe))),
       pair("O", price(bar.open)),

@@ -51,6 +51,7 @@ export class Panels {
   }
 
   spark() {
+    if (this.rates.length < 2) return;
     const top = Math.max(...this.rates, 1);
     const first = SAMPLES - this.rates.length;
     const points = this.rates.map((value, i) => `${(((first + i) / (SAMPLES - 1)) * 120).toFixed(1)},${(27 - (value / top) * 26).toFixed(1)}`);
@@ -103,19 +104,37 @@ export class Panels {
     );
   }
 
+  /** Put new events on top. A run of first starts is one line: that they all came up is what is worth knowing. */
   events(events) {
     const list = byId("events");
-    const nodes = events.map((event) =>
-      make(
-        "li",
-        { "data-severity": event.severity },
-        make("time", { datetime: new Date(event.at_ns / 1e6).toISOString() }, clock(event.at_ns)),
-        make("span", { class: "what" }, make("span", { class: "path" }, event.path), make("span", { class: "text" }, event.text)),
-      ),
-    );
-    list.prepend(...nodes.reverse());
+    for (const run of runs(events)) {
+      const last = run.at(-1);
+      const [path, text] = run.length > 1 ? ["", `${count(run.length)} actors started`] : [last.path, last.text];
+      const title = run.length > 1 ? run.map((event) => event.path).join("\n") : null;
+      list.prepend(
+        make(
+          "li",
+          { "data-severity": last.severity, title },
+          make("time", { datetime: new Date(last.at_ns / 1e6).toISOString() }, clock(last.at_ns)),
+          make("span", { class: "what" }, make("span", { class: "path" }, path), make("span", { class: "text" }, text)),
+        ),
+      );
+    }
     while (list.childElementCount > EVENTS) list.lastElementChild.remove();
   }
+}
+
+const isFirstStart = (event) => event.kind === "Started" && event.severity === "info";
+
+/** Group events, oldest first: first starts that follow one another together, any other alone. */
+function runs(events) {
+  const grouped = [];
+  for (const event of events) {
+    const before = grouped.at(-1);
+    if (before !== undefined && isFirstStart(event) && isFirstStart(before[0])) before.push(event);
+    else grouped.push([event]);
+  }
+  return grouped;
 }
 
 function figure(id, text, warning) {

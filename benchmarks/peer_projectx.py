@@ -1,0 +1,273 @@
+"""Against project-x-py 4.4.1: the same ticks, eight timeframes, Python 3.12; CPU, peak memory, and waiting for locks.
+
+    python benchmarks/peer_projectx.py [--python PYTHON3.12] [--peer-ticks 2000] [--ticks 1000000] [--burst 20]
+
+Two virtual environments are made once, under `${XDG_CACHE_HOME:-~/.cache}/tickloom`: project-x-py 4.4.1 from PyPI, and this
+repository. Each side runs in a process of its own and takes decoded ticks; nobody touches a network.
+
+The peer's `RealtimeDataManager` is set up by its own `initialize`, against a stand-in for its REST client that knows one
+instrument and one old bar; then each tick is a task that runs `_process_tick_data`, as its hub callbacks make them, `--burst` of
+them at a time. Its rate limit of one update a millisecond is set to nought: with it, most ticks of a burst are thrown away. Its
+ticks are the first `--peer-ticks` of ours, which number `--ticks`: it gets the advantage of an earlier end in memory. Ours are
+`--burst` prints a frame, through validation, reduction and eight timeframe actors with history and digest.
+
+A wait is an acquisition that found the lock held: `asyncio.Lock.acquire` there; here every lock taken with `with`, which is all
+of them but those that a thread sleeps on when it has nothing to do. `waited_us_per_tick` is how long they took together.
+Timeframes are those of the peer's; ours are called `1s` for its `1sec`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import logging
+import os
+import resource
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+PEER = "project-x-py==4.4.1"
+PEER_FRAMES = ("1sec", "5sec", "15sec", "1min", "5min", "15min", "1hr", "1day")
+OUR_FRAMES = ("1s", "5s", "15s", "1m", "5m", "15m", "1h", "1d")
+NS = 1_000_000_000
+START = 1_750_000_000 * NS
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tickloom"
+
+
+class Waits:
+    """How often a lock was taken, how often it was held by another, and how long that took."""
+
+    def __init__(self) -> None:
+        self.taken = self.waited = self.waited_ns = 0
+
+
+def ticks(count: int) -> tuple[list[int], list[float], list[int]]:
+    """Return stamps (ns), prices and sizes: 100 ticks a second, the same for both sides."""
+    import random
+
+    rng = random.Random(7)
+    ts, price = START, 20_000
+    stamps, prices, sizes = [], [], []
+    for _ in range(count):
+        ts += int(rng.expovariate(100) * NS)
+        price += rng.randrange(-1, 2)
+        stamps.append(ts)
+        prices.append(price * 0.25)
+        sizes.append(rng.randrange(1, 9))
+    return stamps, prices, sizes
+
+
+def figures(count: int, cpu: float, wall: float, waits: Waits) -> dict[str, Any]:
+    """Return what one side needed."""
+    return {
+        "ticks": count,
+        "ticks_per_cpu_second": count / cpu,
+        "ticks_per_second": count / wall,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "lock_waits_per_1000_ticks": waits.waited / count * 1000,
+        "lock_taken_per_tick": waits.taken / count,
+        "waited_us_per_tick": waits.waited_ns / count / 1000,
+    }
+
+
+# --- the peer ---------------------------------------------------------------------------------------------------------
+
+
+def count_asyncio_locks(waits: Waits) -> None:
+    """Have every `asyncio.Lock` count."""
+    plain = asyncio.Lock.acquire
+
+    async def acquire(self: asyncio.Lock) -> Any:
+        waits.taken += 1
+        if not self.locked():
+            return await plain(self)
+        waits.waited += 1
+        began = time.perf_counter_ns()
+        try:
+            return await plain(self)
+        finally:
+            waits.waited_ns += time.perf_counter_ns() - began
+
+    asyncio.Lock.acquire = acquire  # type: ignore[method-assign, assignment]
+
+
+async def _peer(count: int, burst: int) -> dict[str, Any]:
+    from datetime import datetime, timezone
+
+    import polars as pl
+    from project_x_py.realtime_data_manager import RealtimeDataManager  # type: ignore[import-not-found]
+
+    logging.disable(logging.CRITICAL)
+    zone = timezone.utc
+    old = datetime.fromtimestamp(START // NS - 10, zone)
+    bar = {"timestamp": [old], "open": [5000.0], "high": [5000.0], "low": [5000.0], "close": [5000.0], "volume": [1]}
+
+    async def instrument(name: str) -> Any:
+        return SimpleNamespace(id="CON.F.US.EP.Z25", symbolId="F.US.EP", tickSize=0.25, name=name)
+
+    async def bars(*_: Any, **__: Any) -> pl.DataFrame:
+        return pl.DataFrame(bar)
+
+    rest = SimpleNamespace(get_instrument=instrument, get_bars=bars)
+    bus = SimpleNamespace(emit=_nothing)
+    manager = RealtimeDataManager("ES", rest, SimpleNamespace(), bus, timeframes=list(PEER_FRAMES), timezone="UTC")
+    await manager.initialize()
+    manager.is_running = True
+    manager._min_update_interval = -1.0
+    given = [
+        {"timestamp": datetime.fromtimestamp(ts / NS, zone), "price": price, "volume": size, "type": "trade"}
+        for ts, price, size in zip(*ticks(count), strict=True)
+    ]
+    waits = Waits()
+    count_asyncio_locks(waits)
+    gc.collect()
+    cpu, wall = time.process_time(), time.perf_counter()
+    for at in range(0, count, burst):
+        await asyncio.gather(*(manager._process_tick_data(tick) for tick in given[at : at + burst]))
+    made = figures(count, time.process_time() - cpu, time.perf_counter() - wall, waits)
+    made["processed"] = manager.memory_stats["ticks_processed"]
+    made["bars"] = sum(len(frame) - 1 for frame in manager.data.values())
+    manager.is_running = False
+    return made
+
+
+async def _nothing(*_: Any, **__: Any) -> None:
+    return None
+
+
+# --- ours -------------------------------------------------------------------------------------------------------------
+
+
+def count_thread_locks(waits: Waits) -> None:
+    """Have every lock that is taken with `with` count. To be called before the package is imported."""
+    make = threading.Lock
+
+    class Counted:
+        def __init__(self) -> None:
+            lock = make()
+            self._lock = lock
+            self.acquire, self.release, self.locked = lock.acquire, lock.release, lock.locked
+
+        def __enter__(self) -> bool:
+            if self._lock.acquire(blocking=False):
+                waits.taken += 1
+                return True
+            began = time.perf_counter_ns()
+            self._lock.acquire()
+            waits.taken += 1
+            waits.waited += 1
+            waits.waited_ns += time.perf_counter_ns() - began
+            return True
+
+        def __exit__(self, *_: object) -> None:
+            self._lock.release()
+
+    threading.Lock = Counted  # type: ignore[misc, assignment]
+
+
+def _ours(count: int, burst: int) -> dict[str, Any]:
+    waits = Waits()
+    count_thread_locks(waits)
+    from tickloom.config.settings import settings_from
+    from tickloom.engine import Engine
+    from tickloom.messages.control import SessionStarted, SessionStopped
+    from tickloom.messages.intake import Frames, Numbered
+    from tickloom.messages.market import Instrument, Prints
+    from tickloom.wiring import VALIDATION, Wires
+
+    contract = "CON.F.US.EP.Z25"
+    stamps, prices, sizes = ticks(count)
+    engine = Engine(Wires(settings=settings_from({"session": {"timeframes": list(OUR_FRAMES)}}), session="peer"))
+    engine.start()
+    put = engine.tree.ref(VALIDATION).put
+    start = SessionStarted(
+        recv_ns=START, version="", settings={}, instruments=(Instrument(contract, 1, 4),), timeframes=OUR_FRAMES
+    )
+    put(Numbered(1, start))
+    waits.taken = waits.waited = waits.waited_ns = 0
+    gc.collect()
+    cpu, wall = time.process_time(), time.perf_counter()
+    for at in range(0, count, burst):
+        ts = stamps[at : at + burst]
+        n = len(ts)
+        prints = Prints(
+            (contract,), [0] * n, ts, prices[at : at + n], sizes[at : at + n], [2] * n, [0] * n, at
+        )
+        put(Numbered(2 + at, Frames("peer", [ts[-1]], [ts[-1]], None, prints)))
+    put(Numbered(2 + count, SessionStopped(recv_ns=stamps[-1])))
+    engine.drain()
+    made = figures(count, time.process_time() - cpu, time.perf_counter() - wall, waits)
+    summary = engine.summary(received=count, seconds=1.0, gaps=0, log=None, out=None, latency=False)
+    made["processed"] = count - summary.rejected - summary.lost
+    made["bars"] = summary.bars
+    engine.stop()
+    return made
+
+
+# --- both -------------------------------------------------------------------------------------------------------------
+
+
+def environment(name: str, python: str, *packages: str) -> Path:
+    """Return the interpreter of a virtual environment with `packages`; made on first use."""
+    place = CACHE / name
+    made = place / "bin" / "python"
+    if not (place / "ready").exists():
+        subprocess.run([python, "-m", "venv", "--clear", str(place)], check=True)
+        subprocess.run([str(made), "-m", "pip", "install", "-q", *packages], check=True)
+        (place / "ready").touch()
+    return made
+
+
+def run(python: Path, side: str, count: int, burst: int) -> dict[str, Any]:
+    """Run one side in a process of its own."""
+    command = [str(python), __file__, "--side", side, "--ticks", str(count), "--burst", str(burst)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=CACHE)
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def main() -> None:
+    """Run both and print a line of JSON for each, then the ratios."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--python", default="python3.12")
+    parser.add_argument("--peer-ticks", type=int, default=2_000)
+    parser.add_argument("--ticks", type=int, default=1_000_000)
+    parser.add_argument("--burst", type=int, default=20)
+    parser.add_argument("--side", choices=("peer", "ours"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.side == "peer":
+        print(json.dumps(asyncio.run(_peer(options.ticks, options.burst))))
+        return
+    if options.side == "ours":
+        sys.setswitchinterval(0.0005)
+        print(json.dumps(_ours(options.ticks, options.burst)))
+        return
+    CACHE.mkdir(parents=True, exist_ok=True)
+    peer_python = environment("peer-projectx", options.python, PEER)
+    our_python = environment("peer-ours", options.python, "-e", str(Path(__file__).parents[1]))
+    peer = run(peer_python, "peer", options.peer_ticks, options.burst)
+    ours = run(our_python, "ours", options.ticks, options.burst)
+    for side, made in (("peer", peer), ("ours", ours)):
+        print(json.dumps({"side": side, **{name: round(value, 3) for name, value in made.items()}}))
+    ratios = {
+        "ticks_per_cpu_second": round(ours["ticks_per_cpu_second"] / peer["ticks_per_cpu_second"]),
+        "peak_memory": round(ours["peak_mb"] / peer["peak_mb"], 2),
+        "lock_waits": _ratio(ours, peer, "lock_waits_per_1000_ticks"),
+        "waited": _ratio(ours, peer, "waited_us_per_tick"),
+    }
+    print(json.dumps({"ratios": ratios}))
+
+
+def _ratio(ours: dict[str, Any], peer: dict[str, Any], name: str) -> float | None:
+    return round(ours[name] / peer[name], 5) if peer[name] else None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""`tickloom log …` over a log of two hours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+Tickloom = Callable[..., Any]
+
+
+def test_inspect_says_what_is_in_it(log: str, tickloom: Tickloom) -> None:
+    found = tickloom("log", "inspect", log, "--json").json
+    assert (found["prints"], found["frames"], found["contracts"], found["sources"]) == (
+        240, 240, {"X": 240}, {"import": 240},
+    )  # fmt: skip
+    assert (found["records"], found["damaged"]) == ({"beat": 1, "sessionstarted": 1, "sessionstopped": 1}, [])
+    words = tickloom("log", "inspect", log)
+    assert words.code == 0
+    assert "contracts   X  240" in words.out
+    assert "damaged     nothing" in words.out
+
+
+def test_verify_says_that_it_is_whole(log: str, tickloom: Tickloom) -> None:
+    done = tickloom("log", "verify", log, "--json")
+    assert (done.code, done.json["whole"], done.json["prints"], done.json["problems"]) == (0, True, 240, [])
+    assert "whole       yes" in tickloom("log", "verify", log).out
+
+
+def test_verify_names_the_damage_and_ends_with_5(log: str, tickloom: Tickloom) -> None:
+    (segment,) = Path(log).glob("*.arrows")
+    broken = bytearray(segment.read_bytes())
+    broken[len(broken) // 2] ^= 1
+    segment.write_bytes(broken)
+    done = tickloom("log", "verify", log, "--json")
+    assert (done.code, done.json["whole"], len(done.json["problems"])) == (5, False, 1)
+    assert f"{segment}: batch " in done.json["problems"][0]
+    words = tickloom("log", "verify", log)
+    assert words.code == 5
+    assert "whole       no" in words.out
+    assert tickloom("log", "inspect", log).code == 0
+
+
+def test_compact_and_recover_leave_the_bars_as_they_are(log: str, tickloom: Tickloom) -> None:
+    before = tickloom("replay", log, "--json", "--timeframes", "1m").json
+    compacted = tickloom("log", "compact", log, "--level", "9", "--json")
+    assert (compacted.code, compacted.json["segments"]) == (0, 1)
+    recovered = tickloom("log", "recover", log, "--json")
+    assert (recovered.code, recovered.json["rewritten"], recovered.json["set_aside"]) == (0, [], [])
+    assert "size      " in tickloom("log", "compact", log).out[2]
+    assert "tails cut  none" in tickloom("log", "recover", log).out
+    after = tickloom("replay", log, "--json", "--timeframes", "1m").json
+    assert after["digest"] == before["digest"]
+
+
+@pytest.mark.parametrize("option", [(), ("--format", "parquet")])
+def test_export_writes_prints_as_parquet(option: tuple[str, ...], log: str, tickloom: Tickloom) -> None:
+    done = tickloom("log", "export", log, "t.parquet", *option, "--json")
+    assert (done.json["rows"], done.json["format"]) == (240, "parquet")
+    table = pl.read_parquet("t.parquet")
+    assert (len(table), table["size"].sum(), table["price"].max()) == (240, sum(n % 5 for n in range(240)), 103.0)
+
+
+def test_export_writes_a_stretch_as_csv(log: str, tickloom: Tickloom) -> None:
+    stretch = ("--from", "2025-11-21T15:00:00", "--to", "2025-11-21T09:30:00-06:00")
+    done = tickloom("log", "export", log, "t.csv", *stretch)
+    assert done.out[1] == "prints  60"
+    table = pl.read_csv("t.csv")
+    assert (len(table), table["time"][0], set(table["side"])) == (
+        60, "2025-11-21 15:00:00.000000000Z", {"buy", "sell"},
+    )  # fmt: skip
+
+
+def test_export_writes_everything_as_json_lines(log: str, tickloom: Tickloom) -> None:
+    done = tickloom("log", "export", log, "t.jsonl")
+    lines = [json.loads(line) for line in Path("t.jsonl").read_text().splitlines()]
+    assert done.out[1] == f"lines  {len(lines)}"
+    assert [line["seq"] for line in lines] == list(range(1, 244))
+    assert (lines[0]["record"], lines[-1]["record"]) == ("sessionstarted", "sessionstopped")
+    assert not [path for path in Path().iterdir() if ".partial" in path.name]

@@ -1,0 +1,55 @@
+"""`tickloom import`: what it reports, and that settings and calendars go along into the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+COLUMNS = "time=when,price=last,size=qty,side=aggressor"
+
+Tickloom = Callable[..., Any]
+
+
+def test_the_report_says_what_was_read_as_json_and_in_words(ticks: Path, tickloom: Tickloom) -> None:
+    common = ("import", str(ticks), "--contract", "X", "--columns", COLUMNS)
+    report = tickloom(*common, "--log", "one", "--json")
+    assert report.code == 0
+    assert report.err == [f"reading {ticks}"]
+    assert (report.json["ticks"], report.json["rows"], report.json["tick_size"]) == (240, {"X": 240}, {"X": "0.25"})
+    assert report.json["inferred"] == ["X"]
+    words = tickloom(*common, "--log", "two", "--tick-size", "0.05")
+    assert "tick size              X  0.05" in words.out
+    assert "from                   2025-11-21 14:30:00.000 UTC" in words.out
+
+
+def test_a_log_is_replaced_only_when_asked(log: str, ticks: Path, tickloom: Tickloom) -> None:
+    again = ("import", str(ticks), "--log", log, "--contract", "Y", "--columns", COLUMNS)
+    assert tickloom(*again).code == 2
+    assert tickloom("log", "inspect", log, "--json").json["contracts"] == {"X": 240}
+    assert tickloom(*again, "--replace").code == 0
+    assert tickloom("log", "inspect", log, "--json").json["contracts"] == {"Y": 240}
+
+
+def test_settings_of_the_import_are_those_of_the_replay(ticks: Path, tickloom: Tickloom) -> None:
+    common = ("import", str(ticks), "--contract", "X", "--columns", COLUMNS)
+    assert tickloom(*common, "--log", "log", TICKLOOM__SESSION__TIMEFRAMES="1m,1h").code == 0
+    # 120 minutes, begun at half past
+    assert tickloom("replay", "log", "--json").json["bars"] == 120 + 3
+    assert tickloom("replay", "log", "--json", "--timeframes", "1m").json["bars"] == 120
+
+
+def test_the_calendar_asked_for_is_the_one_that_is_used(ticks: Path, tickloom: Tickloom) -> None:
+    common = ("import", str(ticks), "--contract", "X", "--columns", COLUMNS)
+    digests = set()
+    for number, calendar in enumerate(("utc", "cme_equity")):
+        assert tickloom(*common, "--log", f"log{number}", "--calendar", calendar).code == 0
+        digests.add(tickloom("replay", f"log{number}", "--timeframes", "1d", "--json").json["digest"])
+    # a day from midnight to midnight is not one from 17:00 Chicago
+    assert len(digests) == 2
+
+
+def test_what_is_known_of_a_contract_comes_from_the_settings(ticks: Path, tickloom: Tickloom) -> None:
+    Path("tickloom.toml").write_text('[instruments.X]\ntick_size = "0.05"\ncalendar = "cme_metals"\n')
+    report = tickloom("import", str(ticks), "--log", "log", "--contract", "X", "--columns", COLUMNS, "--json")
+    assert (report.json["tick_size"], report.json["inferred"]) == ({"X": "0.05"}, [])

@@ -1,0 +1,214 @@
+"""Crews: actors that share a thread, and are otherwise each for itself."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from tickloom.supervision import (
+    Actor,
+    AsyncActor,
+    Backoff,
+    ChildSpec,
+    MailboxSpec,
+    Restarting,
+    SpecError,
+    StartError,
+    SupervisorSpec,
+    Tree,
+)
+from tickloom.supervision.testing import FaultPlan, Probe
+
+WAIT = 20.0
+AT_ONCE = Backoff(base=0)
+
+
+class Stage(Actor):
+    """Puts what it gets, one by one, into `target`, and says in which thread."""
+
+    def __init__(self, context, target, seen):
+        super().__init__(context)
+        self._target = target
+        self._seen = seen
+
+    def on_batch(self, messages):
+        for message in messages:
+            if callable(message):
+                message(self)
+                continue
+            self._seen.append((self.path, threading.current_thread().name, message))
+            if self._target is not None:
+                self._target.put(message)
+            self.context.advance(1)
+
+    def on_control(self, message):
+        return threading.current_thread().name
+
+
+class Line:
+    """A tree of stages that pass messages on: /a to /b to /c, then to a probe."""
+
+    def __init__(self, *, crew="line", capacity=1024, names="abc", faults=None, shutdown=5.0):
+        self.seen = []
+        self.probe = Probe()
+        children = tuple(
+            ChildSpec(
+                name,
+                self._stage(name, names),
+                crew=crew,
+                mailbox=MailboxSpec(capacity=capacity),
+                backoff=AT_ONCE,
+                shutdown=shutdown,
+            )
+            for name in reversed(names)
+        )
+        self.tree = Tree(SupervisorSpec(children, intensity=1000), name="line", faults=faults)
+        self.tree.start()
+
+    def _stage(self, name, names):
+        def start(context):
+            after = names[names.index(name) + 1 :]
+            return Stage(context, context.ref("/" + after[0]) if after else self.probe, self.seen)
+
+        return start
+
+    def threads(self):
+        return {thread for _, thread, _ in self.seen}
+
+
+@pytest.fixture
+def line():
+    made = []
+
+    def make(**options):
+        made.append(Line(**options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.tree.stop("now", 5)
+
+
+def test_members_work_in_one_thread_and_others_in_their_own(line):
+    crewed, apart = line(), line(crew="")
+    for each in (crewed, apart):
+        each.tree.ref("/a").put(1)
+        each.probe.wait_for(int, timeout=WAIT)
+    assert crewed.threads() == {"line/crew/line"}
+    assert apart.threads() == {"line/a", "line/b", "line/c"}
+    assert crewed.tree.ref("/b").ask("where") == "line/crew/line"
+
+
+def test_a_put_that_finds_no_room_lets_the_others_make_some(line):
+    narrow = line(capacity=1)
+    narrow.tree.ref("/a").put(lambda actor: [actor._target.put(number) for number in range(500)])
+    assert narrow.probe.wait_for(500, timeout=WAIT) == list(range(500))
+    assert len(narrow.tree.dead_letters) == 0
+    assert narrow.threads() == {"line/crew/line"}
+
+
+def test_a_member_that_crashes_comes_back_and_the_others_never_stop(line):
+    plan = FaultPlan()
+    plan.crash("/b", "before_batch", nth=2)
+    crewed = line(faults=plan)
+    events = Probe()
+    crewed.tree.subscribe(events)
+    for number in range(3):
+        crewed.tree.ref("/a").put(number)
+        assert crewed.probe.wait_for(number + 1, timeout=WAIT) == list(range(number + 1))
+    assert events.wait_for(Restarting, timeout=WAIT).path == "/b"
+    assert crewed.threads() == {"line/crew/line"}
+    assert [view.restarts for view in crewed.tree.snapshot().walk() if view.path in ("/a", "/b", "/c")].count(0) == 2
+
+
+def test_when_a_member_hangs_and_is_given_up_the_others_go_on_in_another_thread(line):
+    crewed = line(shutdown=0.05)
+    hangs, free = threading.Event(), threading.Event()
+
+    def hang(actor):
+        hangs.set()
+        free.wait(WAIT)
+
+    crewed.tree.ref("/b").put(hang)
+    assert hangs.wait(WAIT)
+    crewed.tree.ref("/c").put("meanwhile")
+    try:
+        crewed.tree.terminate_child("/b", timeout=WAIT)
+        assert crewed.probe.wait_for(str, timeout=WAIT) == "meanwhile"
+    finally:
+        free.set()
+    crewed.tree.stop("now", 5)
+    assert crewed.tree.threads() == []
+
+
+def test_the_thread_ends_with_the_last_member_and_is_there_again_for_the_next(line):
+    crewed = line(names="a")
+    crewed.tree.terminate_child("/a")
+    assert not [name for name in crewed.tree.threads() if "crew" in name]
+    crewed.tree.restart_child("/a")
+    crewed.tree.ref("/a").put(7)
+    assert crewed.probe.wait_for(int, timeout=WAIT) == 7
+
+
+def test_stopping_drains_each_member(line):
+    crewed = line()
+    for number in range(100):
+        crewed.tree.ref("/a").put(number)
+    crewed.tree.drain("/a", WAIT)
+    crewed.tree.drain("/b", WAIT)
+    crewed.tree.drain("/c", WAIT)
+    assert crewed.probe.messages == list(range(100))
+    crewed.tree.stop()
+    assert crewed.tree.threads() == []
+
+
+def test_a_member_that_waits_for_an_outsider_goes_on_when_there_is_room_or_its_time_is_up():
+    held, release, done = threading.Event(), threading.Event(), threading.Event()
+    outcome = []
+
+    def hold(actor):
+        held.set()
+        release.wait(WAIT)
+
+    def fill(actor):
+        outcome.append(actor._target.put(1))  # queued behind the one that holds
+        outcome.append(actor._target.put(2, timeout=0.01))
+        release.set()
+        outcome.append(actor._target.put(3))
+        done.set()
+
+    seen, probe = [], Probe()
+    children = (
+        ChildSpec("slow", lambda context: Stage(context, probe, seen), mailbox=MailboxSpec(capacity=1)),
+        ChildSpec("fast", lambda context: Stage(context, context.ref("/slow"), seen), crew="line"),
+        ChildSpec("other", lambda context: Stage(context, probe, seen), crew="line"),
+    )
+    tree = Tree(SupervisorSpec(children), name="line")
+    tree.start()
+    try:
+        tree.ref("/slow").put(hold)
+        assert held.wait(WAIT)
+        tree.ref("/fast").put(fill)
+        tree.ref("/other").put("meanwhile")
+        assert done.wait(WAIT)
+        assert outcome == [True, False, True]
+        assert sorted(map(str, probe.wait_for(3, timeout=WAIT))) == ["1", "3", "meanwhile"]
+    finally:
+        release.set()
+        tree.stop("now", 5)
+
+
+def test_an_actor_with_an_event_loop_is_refused():
+    class Loop(AsyncActor):
+        pass
+
+    tree = Tree(SupervisorSpec((ChildSpec("loop", Loop, crew="line"),)), name="refused")
+    with pytest.raises(StartError, match="a crew has Actor and FoldActor, not Loop"):
+        tree.start()
+    assert tree.threads() == []
+
+
+def test_a_crew_is_named_by_a_string():
+    with pytest.raises(SpecError, match="crew"):
+        ChildSpec("a", Actor, crew=1)
