@@ -2,18 +2,17 @@
 
     python benchmarks/peer_projectx.py [--python PYTHON3.12] [--peer-ticks 2000] [--ticks 1000000] [--burst 20]
 
-Two virtual environments are made once, under `${XDG_CACHE_HOME:-~/.cache}/tickloom`: project-x-py 4.4.1 from PyPI, and this
-repository. Each side runs in a process of its own and takes decoded ticks; nobody touches a network.
+Two virtual environments are made once, under `${XDG_CACHE_HOME:-~/.cache}/tickloom`: project-x-py 4.4.1 from PyPI, and
+this repository, editable. Each side runs in a process of its own and takes decoded ticks; nobody touches a network.
 
-The peer's `RealtimeDataManager` is set up by its own `initialize`, against a stand-in for its REST client that knows one
-instrument and one old bar; then each tick is a task that runs `_process_tick_data`, as its hub callbacks make them, `--burst` of
-them at a time. Its rate limit of one update a millisecond is set to nought: with it, most ticks of a burst are thrown away. Its
-ticks are the first `--peer-ticks` of ours, which number `--ticks`: it gets the advantage of an earlier end in memory. Ours are
-`--burst` prints a frame, through validation, reduction and eight timeframe actors with history and digest.
+The peer's `RealtimeDataManager` is set up by its own `initialize`, with a stand-in for its REST client that knows one
+instrument and one old bar; then each tick is a task that runs `_process_tick_data`, as its hub callbacks make them,
+`--burst` of them at a time. Its rate limit of one update a millisecond is taken off: with it, most ticks of a burst are
+thrown away. It gets the first `--peer-ticks` of our `--ticks`; `ours, as few` is our side with no more than that. Ours
+are `--burst` prints a frame, through validation, reduction and eight timeframe actors with history and digest.
 
-A wait is an acquisition that found the lock held: `asyncio.Lock.acquire` there; here every lock taken with `with`, which is all
-of them but those that a thread sleeps on when it has nothing to do. `waited_us_per_tick` is how long they took together.
-Timeframes are those of the peer's; ours are called `1s` for its `1sec`.
+A wait is an acquisition that found the lock held: `asyncio.Lock.acquire` there; here any lock taken with `with`, which
+is all of them but those that a thread sleeps on when it has nothing to do. A ratio of null: the peer had none.
 """
 
 from __future__ import annotations
@@ -24,11 +23,13 @@ import gc
 import json
 import logging
 import os
+import random
 import resource
 import subprocess
 import sys
 import threading
 import time
+from datetime import UTC
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -49,14 +50,12 @@ class Waits:
 
 
 def ticks(count: int) -> tuple[list[int], list[float], list[int]]:
-    """Return stamps (ns), prices and sizes: 100 ticks a second, the same for both sides."""
-    import random
-
+    """Return stamps (ns), prices and sizes: 10 ticks a second, the same for both sides."""
     rng = random.Random(7)
     ts, price = START, 20_000
     stamps, prices, sizes = [], [], []
     for _ in range(count):
-        ts += int(rng.expovariate(100) * NS)
+        ts += int(rng.expovariate(10) * NS)
         price += rng.randrange(-1, 2)
         stamps.append(ts)
         prices.append(price * 0.25)
@@ -99,13 +98,13 @@ def count_asyncio_locks(waits: Waits) -> None:
 
 
 async def _peer(count: int, burst: int) -> dict[str, Any]:
-    from datetime import datetime, timezone
+    from datetime import datetime
 
     import polars as pl
     from project_x_py.realtime_data_manager import RealtimeDataManager  # type: ignore[import-not-found]
 
     logging.disable(logging.CRITICAL)
-    zone = timezone.utc
+    zone = UTC
     old = datetime.fromtimestamp(START // NS - 10, zone)
     bar = {"timestamp": [old], "open": [5000.0], "high": [5000.0], "low": [5000.0], "close": [5000.0], "volume": [1]}
 
@@ -197,9 +196,7 @@ def _ours(count: int, burst: int) -> dict[str, Any]:
     for at in range(0, count, burst):
         ts = stamps[at : at + burst]
         n = len(ts)
-        prints = Prints(
-            (contract,), [0] * n, ts, prices[at : at + n], sizes[at : at + n], [2] * n, [0] * n, at
-        )
+        prints = Prints((contract,), [0] * n, ts, prices[at : at + n], sizes[at : at + n], [2] * n, [0] * n, at)
         put(Numbered(2 + at, Frames("peer", [ts[-1]], [ts[-1]], None, prints)))
     put(Numbered(2 + count, SessionStopped(recv_ns=stamps[-1])))
     engine.drain()
@@ -254,11 +251,14 @@ def main() -> None:
     our_python = environment("peer-ours", options.python, "-e", str(Path(__file__).parents[1]))
     peer = run(peer_python, "peer", options.peer_ticks, options.burst)
     ours = run(our_python, "ours", options.ticks, options.burst)
-    for side, made in (("peer", peer), ("ours", ours)):
+    few = run(our_python, "ours", options.peer_ticks, options.burst)
+    for side, made in (("peer", peer), ("ours", ours), ("ours, as few", few)):
         print(json.dumps({"side": side, **{name: round(value, 3) for name, value in made.items()}}))
     ratios = {
         "ticks_per_cpu_second": round(ours["ticks_per_cpu_second"] / peer["ticks_per_cpu_second"]),
-        "peak_memory": round(ours["peak_mb"] / peer["peak_mb"], 2),
+        "peak_memory": _ratio(ours, peer, "peak_mb"),
+        "peak_memory_as_few": _ratio(few, peer, "peak_mb"),
+        "locks_taken": _ratio(ours, peer, "lock_taken_per_tick"),
         "lock_waits": _ratio(ours, peer, "lock_waits_per_1000_ticks"),
         "waited": _ratio(ours, peer, "waited_us_per_tick"),
     }

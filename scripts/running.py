@@ -40,14 +40,11 @@ def run_session(session: Session, title: str, seconds: float, asked: threading.E
     except Cancelled:
         output.result(session.summary or NOTHING, as_json=as_json)
         return
-    if session.recovered is not None:
-        how = "was cut off: its open bars go on" if session.recovered.cut_off else "stopped in order"
-        output.say(f"going on with the log after number {session.recovered.last_seq:,}; the session before {how}")
-    if session.dashboard is not None:
-        output.say(f"dashboard at {session.dashboard}")
     try:
-        output.say(f"the feed is up: {', '.join(session.contracts)}")
+        _announce(session)
         lost = _watch(session, title, seconds, asked)
+        if asked.is_set():
+            output.say("stopping: what was received is worked off; once more to leave at once")
     finally:
         summary = session.stop()
     output.result(summary, as_json=as_json)
@@ -57,6 +54,15 @@ def run_session(session: Session, title: str, seconds: float, asked: threading.E
         raise FeedLostError(lost)
     if session.unwritten:
         raise typer.Exit(output.USAGE)
+
+
+def _announce(session: Session) -> None:
+    if session.recovered is not None:
+        how = "was cut off: its open bars go on" if session.recovered.cut_off else "stopped in order"
+        output.say(f"going on with the log after number {session.recovered.last_seq:,}; the session before {how}")
+    if session.dashboard is not None:
+        output.say(f"dashboard at {session.dashboard}")
+    output.say(f"the feed is up: {', '.join(session.contracts)}")
 
 
 NOTHING = Summary(

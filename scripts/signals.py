@@ -77,7 +77,6 @@ def interruptible() -> Iterator[threading.Event]:
         if not asked.is_set():
             first = time.monotonic()
             asked.set()
-            tell("stopping: what was received is worked off; once more to leave at once")
         elif time.monotonic() - first > SAME_PRESS_S:
             tell("left at once: the log ends where it was last written")
             _leave(number, frame)

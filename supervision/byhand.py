@@ -73,7 +73,7 @@ def _terminate_down(work: Work, event: Terminate, child: Child) -> None:
         error = StartError(f"child {work.name(event.id)} was terminated before it was up")
         work.say(Reply(child.start_token, error))
     child = work.change(child, died=None, start_token=None)
-    if event.mode == "drain" and child.epoch and not was_open:
+    if event.mode == "drain" and child.epoch and not was_open and work.state.stage is Stage.RUNNING:
         child = work.start(work.change(child, unwanted=True, token=event.token))
         work.tell_to_stop(child, "drain", event.deadline_ns, final=True)
         return

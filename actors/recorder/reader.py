@@ -10,6 +10,7 @@ opened.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -75,9 +76,11 @@ class LogReader:
             paths = segments_in(self.path)
             if not paths:
                 raise NoLog(f"{self.path} holds no log: name a folder with segments (*.arrows)")
-        self.segments: tuple[Scan, ...] = tuple(
-            scan(p) if fresh else index.load_or_scan(p, keep=keep_index) for p in paths
-        )
+        found = []
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):  # retention was quicker; a hole elsewhere shows in `missing`
+                found.append(scan(path) if fresh else index.load_or_scan(path, keep=keep_index))
+        self.segments: tuple[Scan, ...] = tuple(found)
         self.torn: tuple[TornTail, ...] = tuple(
             TornTail(s.path, s.torn.offset, s.torn.length, s.torn.what) for s in self.segments if s.torn is not None
         )
@@ -334,7 +337,11 @@ class LogReader:
         """Read `len(view)` bytes of a segment."""
         if self._file is None or self._file[0] != found.path:
             self.close()
-            self._file = (found.path, found.path.open("rb", buffering=0))
+            try:
+                self._file = (found.path, found.path.open("rb", buffering=0))
+            except FileNotFoundError:
+                what = "the segment was removed since the log was opened"
+                raise DamagedLog(found.path, found.number, None, 0, what) from None
         file = self._file[1]
         file.seek(offset)
         done = 0

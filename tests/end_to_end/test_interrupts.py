@@ -20,6 +20,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tickloom.actors.recorder.care import inspect
+
 INT, TERM = int(signal.SIGINT), int(signal.SIGTERM)
 EMULATOR = re.compile(r"gateway emulator at (http://\S+) \(process (\d+)\)")
 
@@ -186,6 +188,21 @@ def test_a_reader_that_has_gone_is_no_error(
     assert process.wait(60) == 0, errors
     assert "Traceback" not in errors
     assert "Broken" not in errors
+
+
+def test_a_demo_whose_progress_nobody_reads_closes_its_log_and_ends(
+    tmp_path: Path, clean_environment: dict[str, str]
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tickloom", "demo", "--seconds", "0", "--dir", "made"],
+        cwd=tmp_path, env=clean_environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert EMULATOR.search(process.stdout.readline())
+    process.stdout.close()  # as `| head -1` does
+    assert process.wait(60) == 0
+    segments = inspect(tmp_path / "made" / "log").segments
+    assert [segment.sealed for segment in segments] == [True]
 
 
 def test_the_gateway_says_where_it_is_and_stops_on_a_signal(start: Start) -> None:

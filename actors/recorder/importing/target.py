@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from tickloom.actors.recorder.errors import ImportFault
 from tickloom.actors.recorder.index import index_path
 from tickloom.actors.recorder.lock import LOCK_NAME, DirectoryLock
 from tickloom.actors.recorder.segment import number_of
+
+_CHECKPOINT = re.compile(r"checkpoint-\d+\.tlcp")
 
 
 def check_target(target: Path, *, replace: bool) -> None:
@@ -32,7 +35,7 @@ def check_target(target: Path, *, replace: bool) -> None:
 
 def _is_ours(path: Path) -> bool:
     segment = path.with_suffix("") if path.suffix == index_path(path).suffix else path
-    return path.name == LOCK_NAME or number_of(segment) is not None
+    return path.name == LOCK_NAME or number_of(segment) is not None or _CHECKPOINT.fullmatch(path.name) is not None
 
 
 def put(partial: Path, target: Path, *, replace: bool) -> None:

@@ -127,10 +127,14 @@ class Stream:
         while True:
             self.next()
 
-    def close(self) -> None:
-        """Hang up, also on a thread that reads."""
+    def hang_up(self) -> None:
+        """End the connection; a thread that reads it sees the end."""
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Hang up and let go of everything. For the thread that reads."""
+        self.hang_up()
         self.response.close()
         self.socket.close()
 

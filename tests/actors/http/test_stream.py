@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import queue
 import threading
@@ -105,7 +106,7 @@ def test_over_a_socket_the_clock_sets_the_pace_whatever_the_feed_does(world: Any
     stream = client.stream("contract=MNQ&timeframe=1s")
 
     def listen() -> None:
-        with contextlib.suppress(EOFError, OSError, ValueError):
+        with contextlib.suppress(EOFError, OSError, http.client.HTTPException):
             while True:
                 heard.put(stream.next())
 
@@ -124,8 +125,9 @@ def test_over_a_socket_the_clock_sets_the_pace_whatever_the_feed_does(world: Any
             while True:
                 name, data = heard.get(timeout=0.05)
                 charts += [data["bars"]["close"]] if name == "bars" else []
-    stream.close()
+    stream.hang_up()
     listener.join(TIMEOUT)
+    stream.close()
     assert said >= 50 * len(charts)
     assert len(charts) <= passed, "no two looks are closer together than the pace"
     assert all(len(close) == 1 for close in charts), "fifty updates are one"

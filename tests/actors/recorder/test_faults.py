@@ -60,6 +60,20 @@ def test_a_full_disk_costs_nothing_while_memory_has_room(kit, writer, disk, tmp_
     assert writer.counters.lost_frames == 0
 
 
+def test_a_disk_that_takes_a_little_at_a_time_gets_it_all(kit, tmp_path):
+    class Slow(kit.Disk):
+        def write(self, fd, data):
+            return super().write(fd, data[:100])
+
+    items = kit.number([kit.frames(5, at) for at in range(0, 50, 5)])
+    slow = Slow()
+    with LogWriter(tmp_path, session="s", options=LogOptions(batch_rows=10), files=slow) as writer:
+        for item in items:
+            writer.append([item], 0)
+    assert slow.calls.count("write") > 100
+    assert records(tmp_path) == list(unroll(items))
+
+
 def test_a_batch_half_written_is_taken_back(kit, writer, disk, tmp_path):
     items = kit.number([kit.frames(1, at) for at in range(3)])
     writer.append(items[:1], 0)

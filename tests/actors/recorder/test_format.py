@@ -12,6 +12,7 @@ import zlib
 from pathlib import Path
 
 import msgspec
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -105,6 +106,15 @@ def by_the_page(path: Path) -> list[dict[str, object]]:
                 found[-1] |= {"quotes": quotes, "depth": depth, "malformed": malformed, "events": events, "prints": []}
             if row["kind"] in (1, 2):
                 found[-1]["prints"].append({n: row[n] for n in ("tick", "contract", "ts_ns", "price", "size", "side")})
+
+
+def test_other_programs_read_a_segment_as_it_is():
+    said = [p for line in expected() for p in line.get("prints", ())]
+    found = pl.concat([pl.read_ipc_stream(path) for path in sorted(V1.glob("*.arrows"))])
+    prints = found.filter(pl.col("kind").is_in([1, 2]))
+    assert prints["contract"].cast(str).to_list() == [p["contract"] for p in said]
+    assert prints["price"].to_list() == [p["price"] for p in said]
+    assert found["record"].drop_nulls().len() == sum("record" in line for line in expected())
 
 
 def test_the_page_is_enough_to_read_a_log_by():

@@ -254,6 +254,19 @@ def test_any_wound_in_any_place_reads_as_a_part_of_the_log_or_not_at_all(log, tm
         assert noticed or got == records, kind
 
 
+def test_a_segment_that_retention_removes_meanwhile_is_passed_over(log, tmp_path, monkeypatch):
+    directory, records = copy(log, tmp_path)
+    paths = reader_module.segments_in(directory)
+    monkeypatch.setattr(reader_module, "segments_in", lambda _: paths)
+    paths[0].unlink()
+    with LogReader(directory) as reader:
+        assert list(unroll(reader.items(raw=True))) == [r for r in records if r.seq >= reader.first_seq]
+        paths[1].unlink()
+        reader.close()
+        with pytest.raises(DamagedLog, match="was removed since the log was opened"):
+            list(reader.items())
+
+
 def test_nothing_to_read_is_said_so(tmp_path):
     with pytest.raises(NoLog, match="no directory"):
         LogReader(tmp_path / "nowhere")

@@ -404,7 +404,9 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path, prints):
     with pytest.raises(ImportFault, match="is not empty"):
         import_ticks(path, log, "Y")
     assert prints(log) == before
+    (log / f"checkpoint-{7:020d}.tlcp").touch()
     import_ticks(path, log, "Y", replace=True)
+    assert list(log.glob("*.tlcp")) == [], "a checkpoint of the old log says nothing of the new one"
     assert {p.contract for p in prints(log)} == {"Y"}
     (log / "thesis.doc").touch()
     with pytest.raises(ImportFault, match=r"'thesis\.doc', which is of no log"):
