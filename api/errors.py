@@ -33,7 +33,7 @@ class LogDamagedError(TickloomError):
     exit_code = 5
 
 
-class Cancelled(TickloomError):  # noqa: N818 - what happened, and no fault
+class Cancelled(TickloomError):
     """The caller called it off while it was being started; nothing of it is left."""
 
     exit_code = 130

@@ -653,7 +653,7 @@ def _health_of(engine: Engine) -> Health:
     state: HealthState | None = engine.committed(HEALTH)
     health = HealthFold(Limits(), lambda contract, ns: True).view(state or HealthState())
     actor = engine.view().find(HEALTH)
-    if engine.running and actor is not None and actor.breaker not in (None, "closed"):
+    if engine.running and actor.breaker not in (None, "closed"):
         reason = f"the breaker of {HEALTH} is {actor.breaker}: what follows is what it said last"
         health = msgspec.structs.replace(health, status="unhealthy", reasons=(reason, *health.reasons))
     return health

@@ -10,7 +10,7 @@ nearly every trade makes a one-second bar of its own, which is the worst case. C
 - `plan`: every timeframe fed from the finer one that divides it;
 - `loop`: the same with the array paths switched off, trades as lists;
 - `polars`: eight `group_by` passes over all the trades in memory at once, the same aggregates, no digest, no late
-  trades.
+  trades; and `polars_sorted`, the same with all that helps it: products made once, stamps declared to be in order.
 
 `crossover` times one batch of n trades through the reduction, by loop and by arrays. `memory` is what a bar takes.
 """

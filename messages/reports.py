@@ -62,7 +62,8 @@ class ActorState(msgspec.Struct, frozen=True):
 
 
 class Withheld(msgspec.Struct, frozen=True):
-    """Prints that an actor put in quarantine because its fold failed on them: `path` is the actor's, `error` says why."""
+    """Prints that an actor put in quarantine because its fold failed on them: `path` is the actor's, `error` says
+    why."""
 
     path: str
     prints: int

@@ -63,7 +63,7 @@ class Word(msgspec.Struct, frozen=True, omit_defaults=True):
     lost: int = -1
 
 
-class Failed(AssertionError):  # noqa: N818 - what happened
+class Failed(AssertionError):
     """Something that must hold does not. The sentence says what."""
 
 

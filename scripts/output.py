@@ -31,7 +31,7 @@ _MENDABLE = (SettingsError, TimeframeError, CalendarError, InsecureAddress, LogW
 """What a person can put right by asking for something else. A `ValueError` as such is a defect, and says so."""
 
 
-class ReaderGone(Exception):  # noqa: N818 - what happened, and no fault of ours
+class ReaderGone(Exception):
     """Nobody reads what we print any more."""
 
 

@@ -93,7 +93,7 @@ def new_breaker(spec: BreakerSpec) -> BreakerState:
     return BreakerState(reset_ns=to_ns(spec.reset_timeout))
 
 
-class IllegalStep(Exception):  # noqa: N818 - a defect in the caller, never seen by users
+class IllegalStep(Exception):
     """An event that the table does not know in this state. The state is as it was."""
 
 

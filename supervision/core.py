@@ -281,7 +281,8 @@ def _restart(work: Work, child: Child, exit_: Exit) -> None:
             if other.spec.id == child.spec.id:
                 reached = True
             elif reached and other.phase in LIVE:
-                work.change(other, recycle=True)
+                # a temporary child goes down with the group and, as in OTP, does not come back with it
+                work.change(other, recycle=True, unwanted=other.spec.restart is Restart.TEMPORARY)
 
 
 def _bear(work: Work, child: Child, exit_: Exit) -> bool:

@@ -31,7 +31,7 @@ from tickloom.supervision.tree import Tree
 from tickloom.supervision.warden import Warden
 
 
-class Stuck(AssertionError):  # noqa: N818 - a finding about the schedule
+class Stuck(AssertionError):
     """Somebody waits without a limit, and nobody and no timer is left to end it."""
 
 

@@ -15,47 +15,47 @@ class StartError(SupervisionError):
     """A child failed to start. The sentence names it; `__cause__` is what it raised, when it raised."""
 
 
-class NoSuchPlace(SupervisionError, LookupError):  # noqa: N818 - named for the fact, as OTP's not_found
+class NoSuchPlace(SupervisionError, LookupError):
     """No child has this path."""
 
 
-class AlreadyStarted(SupervisionError):  # noqa: N818 - OTP's word
+class AlreadyStarted(SupervisionError):
     """A child with this id is in place and runs (or is being restarted)."""
 
 
-class AlreadyPresent(SupervisionError):  # noqa: N818 - OTP's word
+class AlreadyPresent(SupervisionError):
     """A child with this id is in place but does not run: restart it, or delete it first."""
 
 
-class ChildRunning(SupervisionError):  # noqa: N818 - OTP's word
+class ChildRunning(SupervisionError):
     """The child runs, or is coming back, so it can be neither deleted nor restarted by hand: terminate it first."""
 
 
-class TreeStopped(SupervisionError):  # noqa: N818 - a state, not a fault
+class TreeStopped(SupervisionError):
     """The tree has not been started, or has been stopped, and cannot do what was asked of it."""
 
 
-class ActorDead(SupervisionError):  # noqa: N818 - the contract's name
+class ActorDead(SupervisionError):
     """The asked actor is dead for good: it was stopped, or its tree was. Asking again is pointless."""
 
 
-class AskTimeout(SupervisionError, TimeoutError):  # noqa: N818 - the contract's name
+class AskTimeout(SupervisionError, TimeoutError):
     """No reply within the time given, which counts from the call: queueing is included."""
 
 
-class BreakerOpen(SupervisionError):  # noqa: N818 - the contract's name
+class BreakerOpen(SupervisionError):
     """The asked actor's circuit breaker is open, or half-open with its probe taken. It was not called."""
 
 
-class Unhandled(SupervisionError):  # noqa: N818 - the message's state
+class Unhandled(SupervisionError):
     """The asked actor has no handler for this message. The message is a dead letter; the actor lives on."""
 
 
-class AskRefused(SupervisionError):  # noqa: N818 - an answer, not a fault
+class AskRefused(SupervisionError):
     """Raise (a subclass of) this in `on_control` to answer an ask with an error on purpose: no crash, no failure."""
 
 
-class Declined(SupervisionError):  # noqa: N818 - a decision, not a fault
+class Declined(SupervisionError):
     """Raise this in a start function or in `on_start` to decline: the spec is kept, nothing runs (OTP's `ignore`)."""
 
 

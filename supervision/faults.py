@@ -32,7 +32,7 @@ the hook of that name.
 """
 
 
-class InjectedCrash(Exception):  # noqa: N818 - what it is
+class InjectedCrash(Exception):
     """The default error of a planned crash."""
 
 

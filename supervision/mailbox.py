@@ -186,7 +186,7 @@ class Mailbox:
                 self._control.clear()
                 self._tally.control_taken += len(control)
                 self._tally.control_high_water = max(self._tally.control_high_water, len(control))
-            missed = lane.catch_up()
+            missed = None if self._closed else lane.catch_up()  # closed for good, nobody is fed again
             if missed is not None:
                 control = [*control, Control(missed, "")]
                 self._tally.control_put += 1

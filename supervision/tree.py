@@ -224,10 +224,10 @@ class Tree:
         self._command(node, lambda token: Terminate(child_id, mode, deadline, token), seconds + SPARE)
 
     def settle(self, path: str, timeout: float, *, every: float = 0.001) -> bool:
-        """Wait until the actor at `path` has handled all data put so far and let its outputs go; False: `timeout` came first.
+        """Wait until the actor at `path` has handled all data put so far; False: `timeout` came first.
 
-        The actor goes on. Crashes, backoff and an open breaker are waited for: what it left is handled by the incarnation
-        that comes after. Looks every `every` seconds of the tree's clock.
+        Its outputs are out then, too, and it goes on. Crashes, backoff and an open breaker are waited for: what it left
+        is handled by the incarnation that comes after. Looks every `every` seconds of the tree's clock.
 
         Raises:
             NoSuchPlace: there is no actor at `path`.

@@ -519,7 +519,7 @@ class Warden:
         self._close(path, "deleted")
         for holders in (self._services.places, self.nodes):
             for below in [held for held in holders if held == path or held.startswith(path + "/")]:
-                holder = holders.pop(below)  # type: ignore[attr-defined]  # the two dicts are alike in this
+                holder = holders.pop(below)
                 self._services.dead_letters.forget(below)
                 if below in self._last_epochs:
                     self._last_epochs[below] = holder.epoch

@@ -8,7 +8,6 @@ handler.
 
 Every message is one sentence: what, where, and what to do when there is something to do.
 """
-# ruff: noqa: N818 - they are named for what happened, as `ConnectionResetError`'s kin are
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ TRANSITIONS: dict[Phase, dict[Happening, tuple[Phase, ...] | Phase]] = {
 """Every step there is; where two phases stand, the policy chooses between them."""
 
 
-class IllegalStep(Exception):  # noqa: N818 - named for what it is
+class IllegalStep(Exception):
     """A happening that cannot happen in this phase: a defect of the shell. The state is as it was."""
 
 

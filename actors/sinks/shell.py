@@ -38,7 +38,8 @@ class HistoryActor(RoutedActor):
 
 
 class ParquetActor(RoutedActor):
-    """Writes files as the fold lets them go. A write that fails crashes the actor; the next one begins with that file."""
+    """Writes files as the fold lets them go. A write that fails crashes the actor; the next one begins with that
+    file."""
 
     def __init__(self, context: ActorContext, fold: ParquetFold, out: Path) -> None:
         super().__init__(context, fold, {}, lambda state, _: state)

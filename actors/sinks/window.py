@@ -25,7 +25,8 @@ OBJECT_BYTES = 420
 
 
 class History(msgspec.Struct, frozen=True):
-    """At most `max_rows` settled bars in at most `max_bytes`, oldest first, and the closed ones that are not settled yet.
+    """At most `max_rows` settled bars in at most `max_bytes`, oldest first, and the closed ones that are not settled
+    yet.
 
     `blocks` come before `recent`. When there is no room the oldest block goes; rows beyond `max_rows` within the
     oldest block that stays are not shown.
@@ -45,7 +46,8 @@ class History(msgspec.Struct, frozen=True):
         if self.max_rows < 1 or self.max_bytes < BLOCK_ROWS * (ROW_BYTES + OBJECT_BYTES):
             least = BLOCK_ROWS * (ROW_BYTES + OBJECT_BYTES)
             raise ValueError(
-                f"a history of {self.max_rows} rows in {self.max_bytes} bytes holds nothing: give it a row and {least} bytes"
+                f"a history of {self.max_rows} rows in {self.max_bytes} bytes holds nothing: "
+                f"give it a row and {least} bytes"
             )
 
     @property

@@ -143,7 +143,7 @@ TRANSITIONS: dict[Phase, dict[type, tuple[Phase, ...]]] = {
 """Every step there is; where several phases stand, the state chooses between them."""
 
 
-class IllegalStep(Exception):  # noqa: N818 - named for what it is
+class IllegalStep(Exception):
     """An event that cannot happen in this phase: a defect of the shell. The state is as it was."""
 
 

@@ -32,8 +32,8 @@ REASONS: dict[Reason, str] = {
 }
 
 PASSABLE: frozenset[Reason] = frozenset({"size_zero", "size_large", "jump"})
-"""What a dry run lets pass. The others have no price on the grid, no tick size, no bar that is still open, or a stamp that
-would make every honest print after it late."""
+"""What a dry run lets pass. The others have no price on the grid, no tick size, no bar that is still open, or a stamp
+that would make every honest print after it late."""
 
 GRID_TOLERANCE = 1e-6
 """How far, in ticks, a price may lie off the grid: prices computed in floating point by others still count."""

@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+import tickloom
+from tickloom.actors.recorder.care import verify
+
 USAGE, AUTHENTICATION, FEED_LOST, DAMAGED = 2, 3, 4, 5
 TICKS = 150_000
 CSV = "time,price,size,side\n2025-11-21T14:30:00Z,100.25,1,buy\n2025-11-21T14:30:01Z,100.50,2,sell\n"
@@ -134,15 +137,13 @@ def test_a_damaged_log_is_not_replayed(damaged: Path, tmp_path: Path, start: Cal
     assert not list((tmp_path / "out").rglob("*.parquet"))
 
 
-def test_a_damaged_log_is_verified_recovered_and_replayed(damaged: Path, start: Callable[..., Any]) -> None:
-    verify = start("log", "verify", "log", "--json")
-    assert verify.finish() == DAMAGED
-    assert '"whole":false' in verify.out[0]
+def test_a_damaged_log_is_recovered_and_then_replayed(damaged: Path, start: Callable[..., Any]) -> None:
     assert start("log", "recover", "log", "--json").result()["segments"] == 1
     assert (damaged / "00000001.arrows.damaged").exists()
-    replayed = start("replay", "log", "--json", "--timeframes", "1m").result()
-    assert 0 < replayed["ticks"] < TICKS
-    assert (replayed["gaps"], replayed["lost"]) == (1, 0)
+    assert verify(damaged).whole
+    replayed = tickloom.replay(damaged, timeframes=["1m"]).summary
+    assert 0 < replayed.ticks < TICKS
+    assert (replayed.gaps, replayed.lost) == (1, 0)
 
 
 def test_nobody_answers_where_the_gateway_should_be(
@@ -165,20 +166,19 @@ def test_a_port_that_is_taken_is_not_fought_over(start: Callable[..., Any]) -> N
     assert f"127.0.0.1:{port}: address already in use" in command.complaints[0]
 
 
-def test_a_log_has_one_writer(account: dict[str, str], start: Callable[..., Any]) -> None:
+def test_a_log_has_one_writer(account: dict[str, str], start: Callable[..., Any], tmp_path: Path) -> None:
     live = ("live", "CON.F.US.MNQ.Z25", "--record", "log", "--json")
     first = start(*live, **account)
     first.wait_for("the feed is up")
     rivals = {
         "live": start(*live, **account),
         "compact": start("log", "compact", "log"),
-        "recover": start("log", "recover", "log"),
     }
     for rival in rivals.values():
         assert (rival.finish(), rival.out) == (USAGE, [])
         assert len(rival.complaints) == 1
         assert f"log is being written by process {first.process.pid}" in rival.complaints[0]
     # whoever only reads is welcome, and gets what is whole so far
-    assert start("replay", "log", "--json").result()["lost"] == 0
+    assert tickloom.replay(tmp_path / "log").summary.lost == 0
     first.signal(2)
     assert first.result()["lost"] == 0

@@ -11,6 +11,8 @@ import psutil
 import pytest
 
 import tickloom
+from tickloom.actors.recorder.export import print_batches
+from tickloom.actors.recorder.reader import LogReader
 
 SUMMARY = [
     "ticks", "rejected", "lost", "bars", "restarts", "gaps", "seconds", "ticks_per_second", "p50_ms", "p99_ms", "log",
@@ -103,8 +105,8 @@ def test_the_bars_are_what_polars_makes_of_the_logs_ticks(demo: Ran, launch: Cal
 
 
 def test_its_log_can_be_played_to_a_live_session(demo: Ran, launch: Callable[..., Any], tmp_path: Path) -> None:
-    log = str(demo.folder / "made" / "log")
-    gateway = launch(tmp_path, "gateway", "--from-log", log, "--speed", "0.1", GATEWAY_USER="u", GATEWAY_KEY="k")
+    log = demo.folder / "made" / "log"
+    gateway = launch(tmp_path, "gateway", "--from-log", str(log), "--speed", "0.1", GATEWAY_USER="u", GATEWAY_KEY="k")
     address = gateway.wait_for_result()["url"]
     hubs = {f"TICKLOOM__GATEWAY__{hub.upper()}_HUB_URL": f"{address}/hubs/{hub}" for hub in ("market", "user")}
     env = hubs | {
@@ -117,15 +119,15 @@ def test_its_log_can_be_played_to_a_live_session(demo: Ran, launch: Callable[...
     gateway.kill()
     assert summary["lost"] == 0
     assert summary["ticks"] > 0
-    played, recorded = prints_of(launch, tmp_path, "log"), prints_of(launch, tmp_path, log)
+    played, recorded = prints_of(tmp_path / "log"), prints_of(log)
     begin = recorded.index(played[0])
     assert any(recorded[at : at + len(played)] == played for at in range(begin, len(recorded)))
 
 
-def prints_of(launch: Callable[..., Any], folder: Path, log: str) -> list[tuple[Any, ...]]:
+def prints_of(log: Path) -> list[tuple[Any, ...]]:
     """Price, size and side of each print of one contract, in order of arrival."""
-    launch(folder, "log", "export", log, "prints.parquet", "--json").result()
-    table = (
-        pl.read_parquet(folder / "prints.parquet").sort("tick").with_columns(pl.col("contract", "side").cast(pl.String))
+    with LogReader(log) as reader:
+        table = pl.concat(pl.DataFrame(pl.from_arrow(batch)) for batch in print_batches(reader))
+    return (
+        table.filter(pl.col("contract").cast(pl.String) == MNQ).select("price", "size", pl.col("side").cast(str)).rows()
     )
-    return table.filter(contract=MNQ).select("price", "size", "side").rows()

@@ -20,7 +20,9 @@ from typing import Any
 import psutil
 import pytest
 
+import tickloom
 from tickloom.actors.recorder.care import inspect
+from tickloom.actors.recorder.importing.ticks import import_ticks
 
 INT, TERM = int(signal.SIGINT), int(signal.SIGTERM)
 EMULATOR = re.compile(r"gateway emulator at (http://\S+) \(process (\d+)\)")
@@ -51,7 +53,7 @@ def test_a_demo_is_drained_closed_and_summed_up(number: int, start: Start, tmp_p
     assert gone(emulator)
     assert sum("stopping" in line for line in demo.err) == 1
     if number == INT:
-        assert start("replay", "made/log", "--json").result()["digest"] == summary["digest"]
+        assert tickloom.replay(tmp_path / "made" / "log").digest == summary["digest"]
 
 
 def test_a_demo_that_has_only_just_begun_ends_in_order_as_well(start: Start, tmp_path: Path) -> None:
@@ -122,7 +124,7 @@ def test_a_live_session_ends_on_sigterm_with_its_files_complete(
     live.signal(TERM)
     summary = live.result()
     assert summary["lost"] == 0
-    assert start("replay", "log", "--json", "--verify").result()["digest"] == summary["digest"]
+    assert tickloom.replay(tmp_path / "log", verify=True).digest == summary["digest"]
     assert not [path for path in tmp_path.rglob("*") if path.name.endswith((".tmp", ".partial"))]
 
 
@@ -130,7 +132,7 @@ def test_a_replay_that_is_interrupted_sums_up_what_it_did(start: Start, tmp_path
     (tmp_path / "ticks.csv").write_text(
         "time,price,size\n" + "".join(f"{1_763_735_400 + 60 * n},100,1\n" for n in range(99))
     )
-    assert start("import", "ticks.csv", "--log", "log", "--contract", "X", "--json").result()["ticks"] == 99
+    assert import_ticks(tmp_path / "ticks.csv", tmp_path / "log", "X").ticks == 99
     replay = start("replay", "log", "--speed", "1", "--json")
     replay.wait_for("replaying log")
     replay.signal(INT)
@@ -138,7 +140,7 @@ def test_a_replay_that_is_interrupted_sums_up_what_it_did(start: Start, tmp_path
     assert (summary["lost"], summary["ticks"] < 99) == (0, True)
 
 
-def test_a_second_ctrl_c_leaves_at_once(start: Start) -> None:
+def test_a_second_ctrl_c_leaves_at_once(start: Start, tmp_path: Path) -> None:
     demo = start("demo", "--seconds", "0", "--json", "--dir", "made")
     emulator = emulator_of(demo)
     demo.wait_for("the feed is up")
@@ -155,7 +157,7 @@ def test_a_second_ctrl_c_leaves_at_once(start: Start) -> None:
     assert demo.finish() == 128 + INT
     assert demo.err[-1] == "tickloom: left at once: the log ends where it was last written"
     assert gone(emulator)
-    assert start("replay", "made/log", "--json").result()["lost"] == 0
+    assert tickloom.replay(tmp_path / "made" / "log").summary.lost == 0
 
 
 def test_a_demo_that_is_killed_leaves_no_emulator_and_a_log_that_reads(start: Start, tmp_path: Path) -> None:
@@ -168,8 +170,7 @@ def test_a_demo_that_is_killed_leaves_no_emulator_and_a_log_that_reads(start: St
     demo.signal(signal.SIGKILL)
     assert demo.finish() == -signal.SIGKILL
     assert gone(emulator)
-    replayed = start("replay", "made/log", "--json").result()
-    assert (replayed["lost"], replayed["gaps"]) == (0, 0)
+    assert tickloom.replay(tmp_path / "made" / "log").summary.lost == 0
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["config", "show"], ["demo", "--seconds", "1", "--json"]])

@@ -41,9 +41,9 @@ def zone_of(text: str) -> timezone:
 def stamps(draw: st.DrawFn) -> tuple[str, int]:
     """A stamp, and what it means according to datetime."""
     zone = draw(zones)
-    when = draw(
-        st.datetimes(datetime(1678, 1, 3), datetime(2261, 12, 29), timezones=st.just(zone_of(zone)))  # noqa: DTZ001
-    ).replace(microsecond=0)
+    when = draw(st.datetimes(datetime(1678, 1, 3), datetime(2261, 12, 29), timezones=st.just(zone_of(zone)))).replace(
+        microsecond=0
+    )
     digits = draw(st.text("0123456789", max_size=9))
     fraction = int(digits.ljust(9, "0"))
     text = when.strftime("%Y-%m-%dT%H:%M:%S") + (f".{digits}" if digits else "") + zone
@@ -67,7 +67,7 @@ def test_many_at_once_give_what_each_gives_alone(batch, repeats):
 
 @pytest.mark.parametrize("length", [10, 200])
 @given(
-    start=st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)),  # noqa: DTZ001
+    start=st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)),
     steps=st.lists(st.integers(0, 3_000_000_000), min_size=1, max_size=40),
     digits=st.integers(0, 9),
     zone=zones,

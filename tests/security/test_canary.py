@@ -1,8 +1,8 @@
 """The canary: a known key and the tokens it brings, through everything that can happen, and then a search for them.
 
 A log-in that is refused, one that is not, renewals, an expiry, a link cut off, a 401, an actor that crashes, a replay:
-all at DEBUG. Then everything that came out is searched: logging, standard error, tracebacks, events, metrics, the message
-log, files, checkpoints, reprs and pickles of what is on the way, and the command line.
+all at DEBUG. Then everything that came out is searched: logging, standard error, tracebacks, events, metrics, the
+message log, files, checkpoints, reprs and pickles of what is on the way, and the command line.
 """
 
 from __future__ import annotations

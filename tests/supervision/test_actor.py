@@ -38,7 +38,7 @@ def phases(tree):
 
 
 def test_a_failure_to_construct_surfaces_once(stage, kit):
-    dispatcher, tree = stage(kit.sup("s", intensity=0, restart="temporary"))
+    _dispatcher, tree = stage(kit.sup("s", intensity=0, restart="temporary"))
 
     def start(context):
         raise OSError("no such device")
@@ -53,7 +53,7 @@ def test_a_failure_in_on_start_surfaces_once(stage, kit):
         def on_start(self):
             raise OSError("no such device")
 
-    dispatcher, tree = stage(kit.worker("x"))
+    _dispatcher, tree = stage(kit.worker("x"))
     with pytest.raises(Exception, match="no such device"):
         tree.start_child("/", ChildSpec("a", Bad))
     assert phases(tree) == [("/a", 1, "start", "no such device")]
@@ -82,7 +82,7 @@ def test_a_failure_in_on_exit_surfaces_once_and_the_stop_goes_on(stage, kit):
         def on_exit(self, reason):
             raise OSError("cannot close")
 
-    dispatcher, tree = stage(kit.worker("x"), ChildSpec("a", Bad))
+    _dispatcher, tree = stage(kit.worker("x"), ChildSpec("a", Bad))
     assert tree.stop().clean
     assert phases(tree) == [("/a", 1, "exit", "cannot close")]
 
@@ -300,7 +300,7 @@ def test_a_poison_batch_cannot_put_an_actor_into_a_restart_loop(stage, kit):
 
 
 def test_a_restarted_actor_starts_from_what_it_committed_last(stage, kit):
-    dispatcher, tree = stage(kit.worker("a", backoff=AT_ONCE))
+    _dispatcher, tree = stage(kit.worker("a", backoff=AT_ONCE))
     ref = tree.ref("/a")
     assert ref.ask(lambda actor: actor.context.recall()) is NOTHING
     ref.tell(lambda actor: actor.context.commit({"sum": 7}))

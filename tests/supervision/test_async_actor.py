@@ -7,7 +7,17 @@ import threading
 
 import pytest
 
-from tickloom.supervision import AsyncActor, Backoff, BreakerSpec, ChildSpec, Declined, Exited, Failure, MailboxSpec
+from tickloom.supervision import (
+    AsyncActor,
+    Backoff,
+    BreakerSpec,
+    ChildSpec,
+    Declined,
+    Exited,
+    Failure,
+    MailboxSpec,
+    StartError,
+)
 
 AT_ONCE = Backoff(base=0)
 
@@ -164,11 +174,20 @@ def test_a_stop_now_during_a_long_start_ends_it(plant, looping):
             await asyncio.Event().wait()
 
     tree = plant(looping(kind=Slow), start=False)
-    starter = threading.Thread(target=lambda: pytest.raises(Exception, tree.start))
+    failed = []
+
+    def refused():
+        try:
+            tree.start()
+        except StartError as error:
+            failed.append(error)
+
+    starter = threading.Thread(target=refused)
     starter.start()
     assert waits.wait(5)
     assert tree.stop("now").clean
     starter.join(5)
+    assert len(failed) == 1
 
 
 @pytest.mark.parametrize("lane", ["put", "tell", "ask"])

@@ -142,7 +142,7 @@ def test_held_messages_wait_under_the_mailboxs_own_policy_and_are_handled_after(
 
 def test_what_would_have_gone_to_an_open_child_is_refused_counted_and_dead_lettered(stage, kit):
     spec = BreakerSpec(max_failures=1, reset_timeout=5, while_open="refuse", probe=1)
-    dispatcher, tree = broken(stage, kit, spec)
+    _dispatcher, tree = broken(stage, kit, spec)
     assert [tree.ref("/a").put(n) for n in range(5)] == [True, False, False, False, False]
     tree.ref("/a").tell("order")
     counters = tree.snapshot().find("/a").counters
@@ -291,7 +291,7 @@ def test_nothing_missed_means_no_catch_up(stage, kit):
 
 
 def test_a_child_restarted_by_hand_begins_with_a_closed_breaker(stage, kit):
-    dispatcher, tree = broken(stage, kit, BreakerSpec(max_failures=1, reset_timeout=200))
+    _dispatcher, tree = broken(stage, kit, BreakerSpec(max_failures=1, reset_timeout=200))
     tree.terminate_child("/a")
     tree.restart_child("/a")
     assert tree.ref("/a").ask(lambda actor: "called") == "called"

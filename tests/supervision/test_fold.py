@@ -177,7 +177,9 @@ def outcome(seed, point, nth, times, rows=30, batch=4):
         def emit(self, output):
             probe.put(output)
 
-    child = ChildSpec("a", Adder, backoff=AT_ONCE, max_batch=batch, breaker=BreakerSpec(max_failures=3, reset_timeout=1))
+    child = ChildSpec(
+        "a", Adder, backoff=AT_ONCE, max_batch=batch, breaker=BreakerSpec(max_failures=3, reset_timeout=1)
+    )
     tree = dispatcher.tree(SupervisorSpec((child,)), faults=plan)
     tree.start()
     for n in range(rows):
@@ -280,7 +282,7 @@ def test_a_query_reads_the_committed_state_and_its_error_crashes_nothing(stage, 
 
 
 def test_a_fold_without_queries_answers_that_it_has_none(stage, kit):
-    dispatcher, tree = stage(ChildSpec("a", lambda context: FoldActor(context, kit.Adding())))
+    _dispatcher, tree = stage(ChildSpec("a", lambda context: FoldActor(context, kit.Adding())))
     with pytest.raises(Unhandled):
         tree.ref("/a").ask("sum")
 

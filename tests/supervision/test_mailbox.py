@@ -123,7 +123,7 @@ def test_block_with_a_timeout_refuses_when_it_has_run_out():
 
 
 def test_a_block_timeout_is_counted_by_the_clock_given(clock):
-    box, lost = lettered(MailboxSpec(1, block_timeout=60), clock=clock)
+    box, _lost = lettered(MailboxSpec(1, block_timeout=60), clock=clock)
     box.put("in")
     done = []
     thread = threading.Thread(target=lambda: done.append(box.put("late")))
@@ -253,7 +253,7 @@ class Accounting(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 5))
     def take(self, limit):
-        status, control, batch = self.box.poll(0, limit, lambda: None)
+        _status, control, batch = self.box.poll(0, limit, lambda: None)
         for item in control:
             if isinstance(item.message, CatchUp):
                 assert item.message.first_missed == self.pending
@@ -500,7 +500,7 @@ def test_a_broken_off_put_leaves_the_message_with_its_caller_and_is_counted_as_d
 
 
 def test_an_event_loop_can_wait_for_room_without_blocking():
-    box, lost = lettered(MailboxSpec(1))
+    box, _lost = lettered(MailboxSpec(1))
 
     async def main():
         assert await box.put_async("first")

@@ -128,7 +128,9 @@ class ModelSupervisor:
     def start(self):
         self.epoch += 1
         known = {child.spec.id: child for child in self.children}
-        self.children = [known.get(child.id) or self.gone.get(child.id) or self.make(child) for child in self.sup.children]
+        self.children = [
+            known.get(child.id) or self.gone.get(child.id) or self.make(child) for child in self.sup.children
+        ]
         self.restarts = []
         for child in self.children:
             child.parked = False
@@ -173,6 +175,9 @@ class ModelSupervisor:
             group = [child for child in group if not child.parked]
             for child in reversed(group):
                 child.stop()
+            for child in [child for child in group if child.spec.restart.value == "temporary"]:
+                group.remove(child)
+                self.forget(child)
             for child in group:
                 if not child.start():
                     down.append(child)

@@ -193,9 +193,7 @@ def test_a_stop_ends_an_ask_its_actor_waits_in(plant, kit, faults, clock):
                 ended.append(self.path)
                 raise
 
-    tree = plant(
-        kit.worker("b"), ChildSpec("a", lambda context: Asking(context, kit.log)), faults=faults, clock=clock
-    )
+    tree = plant(kit.worker("b"), ChildSpec("a", lambda context: Asking(context, kit.log)), faults=faults, clock=clock)
     tree.ref("/a").tell("go")
     assert reached.wait(5)
     stopper = threading.Thread(target=lambda: tree.terminate_child("/a"))
@@ -228,7 +226,7 @@ def test_awaitable_asks_do_not_freeze_the_callers_loop(plant, kit, faults):
 
 
 def test_awaitable_asks_resolve_with_errors_timeouts_and_death_too(plant, kit, faults):
-    reached, release = faults.hold("/slow", "on_control")
+    _reached, release = faults.hold("/slow", "on_control")
     tree = plant(kit.worker("a", backoff=AT_ONCE), kit.worker("slow"), kit.worker("dead"), faults=faults)
     tree.terminate_child("/dead")
 

@@ -201,7 +201,7 @@ def test_a_pipeline_declared_downstream_first_drains_from_its_top(stage, kit):
     for seed in range(20):
         kit.log.clear()
         small = MailboxSpec(capacity=2)
-        dispatcher, tree = stage(
+        _dispatcher, tree = stage(
             kit.worker("end", mailbox=small, max_batch=1),
             kit.adder("middle", "/end", mailbox=small, max_batch=1),
             kit.adder("top", "/middle", max_batch=1),
@@ -234,7 +234,7 @@ def test_draining_gives_up_on_a_child_that_cannot_come_up_within_its_budget(stag
             raise OSError("gone")
         return kit.Scripted(context, [])
 
-    dispatcher, tree = stage(ChildSpec("a", once), kit.worker("b"), intensity=3)
+    _dispatcher, tree = stage(ChildSpec("a", once), kit.worker("b"), intensity=3)
     tree.ref("/a").tell(kit.crash)
     tree.ref("/a").put("never handled")
     assert tree.stop("drain", 5).clean

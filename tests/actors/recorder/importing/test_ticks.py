@@ -92,9 +92,9 @@ def test_the_log_of_gold_replays_in_order_of_receipt_and_ends_past_its_day(gold,
     found = records(log)
     start, *frames, beat, stop = found
     assert isinstance(start.record, SessionStarted)
-    assert {i.contract: (i.numerator, i.denominator) for i in start.record.instruments} == {
-        name: (1, 10) for name in report.rows
-    }
+    assert {i.contract: (i.numerator, i.denominator) for i in start.record.instruments} == dict.fromkeys(
+        report.rows, (1, 10)
+    )
     assert start.record.recv_ns % DAY == 0
     assert isinstance(beat.record, Beat)
     assert isinstance(stop.record, SessionStopped)
@@ -121,7 +121,10 @@ def test_es_is_there_tick_for_tick_in_chicago_time(data, tmp_path, prints):
     with gzip.open(path, "rt") as file:
         said = [
             (
-                int(datetime.fromisoformat(r["DateTime"]).replace(tzinfo=ZoneInfo("America/Chicago")).timestamp() * 1000 + 0.5)
+                int(
+                    datetime.fromisoformat(r["DateTime"]).replace(tzinfo=ZoneInfo("America/Chicago")).timestamp() * 1000
+                    + 0.5
+                )
                 * 1_000_000,
                 float(r["Price"]),
                 int(r["Volume"]),
@@ -129,7 +132,11 @@ def test_es_is_there_tick_for_tick_in_chicago_time(data, tmp_path, prints):
             for r in csv.DictReader(file)
         ]
     assert [(p.ts_ns, p.price, p.size) for p in prints(tmp_path / "log")] == said
-    assert (report.ticks, report.tick_size, report.inferred) == (200_000, {"CON.F.US.EP.U13": "0.25"}, ("CON.F.US.EP.U13",))
+    assert (report.ticks, report.tick_size, report.inferred) == (
+        200_000,
+        {"CON.F.US.EP.U13": "0.25"},
+        ("CON.F.US.EP.U13",),
+    )
     assert (report.ambiguous, report.out_of_order) == (0, 0)
 
 
@@ -143,8 +150,14 @@ def test_bitcoin_is_there_trade_for_trade_with_both_clocks(data, tmp_path, recor
             event = json.loads(text).get("data", {})
             if event.get("e") == "trade":
                 side = Side.SELL if event["m"] else Side.BUY
-                said.append((int(local), event["T"] * 1_000_000, float(event["p"]), round(float(event["q"]) * 1000), side))
-    found = [(r.recv_ns, p.ts_ns, p.price, p.size, p.side) for r in records(tmp_path / "log") for p in getattr(r, "prints", ())]
+                said.append(
+                    (int(local), event["T"] * 1_000_000, float(event["p"]), round(float(event["q"]) * 1000), side)
+                )
+    found = [
+        (r.recv_ns, p.ts_ns, p.price, p.size, p.side)
+        for r in records(tmp_path / "log")
+        for p in getattr(r, "prints", ())
+    ]
     assert found == said
     assert len(said) == 21_313
     assert (report.size_step, report.tick_size) == ("0.001", {"BTCUSDT": "0.1"})
@@ -227,9 +240,7 @@ def test_parquet_is_read_with_its_own_types(tmp_path, prints, columns):
 
 
 def gateway(*prints, contract="X"):
-    body = [
-        {"symbolId": "F", "price": p, "timestamp": t, "type": side, "volume": v} for t, p, v, side in prints
-    ]
+    body = [{"symbolId": "F", "price": p, "timestamp": t, "type": side, "volume": v} for t, p, v, side in prints]
     return json.dumps({"type": 1, "target": "GatewayTrade", "arguments": [contract, body]})
 
 
@@ -270,7 +281,9 @@ def test_ticks_out_of_order_stay_where_they_stood_and_receipt_only_rises(tmp_pat
 
 def test_sizes_in_fractions_need_their_step(tmp_path, prints):
     path = write(tmp_path / "a.csv", f"time,price,size\n{BASE},100,0.006\n{BASE},100,1.5\n")
-    with pytest.raises(ImportFault, match=r"line 2, column 'size': '0.006' stands where a multiple of 1, not below zero"):
+    with pytest.raises(
+        ImportFault, match=r"line 2, column 'size': '0.006' stands where a multiple of 1, not below zero"
+    ):
         import_ticks(path, tmp_path / "log", "X")
     import_ticks(path, tmp_path / "log", "X", size_step="0.001")
     assert [p.size for p in prints(tmp_path / "log")] == [6, 1500]
@@ -336,7 +349,9 @@ def test_blank_lines_do_not_shift_the_line_named(tmp_path):
 
 def test_a_time_the_clock_skipped_is_named_by_line(tmp_path):
     path = write(tmp_path / "a.csv", "time,price,size\n2024-03-10 01:59:00,1,1\n2024-03-10 02:30:00,1,1\n")
-    with pytest.raises(ImportFault, match=r"a\.csv, line 3, column 'time': 2024-03-10 02:30:00 never was in America/Chicago"):
+    with pytest.raises(
+        ImportFault, match=r"a\.csv, line 3, column 'time': 2024-03-10 02:30:00 never was in America/Chicago"
+    ):
         import_ticks(path, tmp_path / "log", "X", timezone="America/Chicago")
 
 
