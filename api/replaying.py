@@ -204,7 +204,9 @@ def _recv_ns(item: Any) -> int:
 
 def _first_start(reader: LogReader, before: Iterable[AnyControl]) -> SessionStarted:
     """Return the record that says with which settings the session ran."""
-    for record in before:
+    # a log whose beginning retention removed says in its first segment's head what was in force there
+    head = reader.context(from_seq=reader.first_seq) if reader.first_seq is not None else ()
+    for record in (*before, *head):
         if isinstance(record, SessionStarted):
             return record
     for numbered in reader.items():

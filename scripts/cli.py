@@ -46,10 +46,10 @@ def run(arguments: list[str] | None = None) -> int:
     from tickloom.scripts.commands import make_app
 
     given = sys.argv[1:] if arguments is None else list(arguments)
-    app = make_app(NAME, given)
-    if COMPLETION in os.environ:
-        app(prog_name=NAME)  # a shell wants words to complete; typer answers and leaves
     try:
+        app = make_app(NAME, given)
+        if COMPLETION in os.environ:
+            app(prog_name=NAME)  # a shell wants words to complete; typer answers and leaves
         # by hand, because typer's own `main` takes interrupts, broken pipes and errors for itself
         command = typer.main.get_command(app)
         with command.make_context(NAME, given) as context:

@@ -12,8 +12,8 @@ from typing import Final, TypeAlias
 import msgspec
 import pyarrow as pa
 
+from tickloom.actors.bars.history import History
 from tickloom.actors.bars.tables import bars_table, rows_of
-from tickloom.actors.sinks.window import History
 from tickloom.messages.bars import Bar, BarColumns, Bars
 from tickloom.messages.market import Instrument
 

@@ -35,7 +35,7 @@ from tickloom.actors.validation.rules import (
     on_grid,
     within_band,
 )
-from tickloom.messages.control import AnyControl, Beat, SessionStarted, SessionStopped, Subscribed
+from tickloom.messages.control import AnyControl, Beat, Gap, SessionStarted, SessionStopped, Subscribed
 from tickloom.messages.intake import Frames, Numbered, Validated
 from tickloom.messages.market import (
     FloatArray,
@@ -365,6 +365,11 @@ class _Step:
                 if reference.held:
                     self._condemn(name, reference.held)
                     self.references[name] = Reference(reference.newest_ns, reference.last)
+        if isinstance(record, Gap) and not record.contract:
+            # what the log itself could not keep is missing of every contract; nothing, if the stretch is empty
+            if record.from_ns < record.to_ns:
+                self.items += [msgspec.structs.replace(record, contract=name) for name in self.receipts]
+            return
         self.items.append(record)
 
     def _learn(self, instruments: Sequence[Instrument]) -> None:

@@ -19,10 +19,10 @@ from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
 import tickloom  # noqa: E402
+from tickloom.actors.bars.history import History  # noqa: E402
 from tickloom.actors.http.shell import HttpActor  # noqa: E402
 from tickloom.actors.http.views import Views  # noqa: E402
 from tickloom.actors.sinks.history import Window  # noqa: E402
-from tickloom.actors.sinks.window import History  # noqa: E402
 from tickloom.messages.bars import Bar, BarFlag  # noqa: E402
 from tickloom.messages.market import NS, Instrument  # noqa: E402
 from tickloom.messages.reports import Health, Latency, Statistics  # noqa: E402

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tickloom.actors.validation.fold import ValidationFold, ValidationState
 from tickloom.actors.validation.rules import REASONS, Rules
-from tickloom.messages.control import SessionStarted, SessionStopped
+from tickloom.messages.control import Gap, SessionStarted, SessionStopped
 from tickloom.messages.intake import Frames, Numbered, Validated
 from tickloom.messages.market import NS, Instrument, Malformed, Prints, Reject, Trades, as_list
 from tickloom.messages.reports import FeedState, Report
@@ -232,4 +232,22 @@ def test_where_a_session_begins_or_ends_a_message_has_a_number_of_its_own() -> N
         (3, [SessionStopped], 0),
         (4, [SessionStarted], 0),
         (5, [Trades], 1),
+    ]
+
+
+def test_a_gap_of_the_log_itself_is_a_gap_of_every_contract() -> None:
+    messages = [
+        started(),
+        frames(2, [(ES.contract, T0, 2100.0, 1), (CL.contract, T0, 60.0, 1)], 1),
+        Numbered(3, Gap(recv_ns=T0, contract="", from_ns=T0, to_ns=T0 + NS, cause="the disk was full")),
+        Numbered(4, Gap(recv_ns=T0, contract="", from_ns=T0, to_ns=T0, cause="nothing was lost")),
+    ]
+    fold = ValidationFold(Rules())
+    _, outputs = fold.step(fold.initial(), messages)
+    gaps = [
+        item for output in outputs if isinstance(output, Validated) for item in output.items if isinstance(item, Gap)
+    ]
+    assert sorted((gap.contract, gap.from_ns, gap.to_ns) for gap in gaps) == [
+        (CL.contract, T0, T0 + NS),
+        (ES.contract, T0, T0 + NS),
     ]
