@@ -213,6 +213,8 @@ def _first_start(reader: LogReader, before: Iterable[AnyControl]) -> SessionStar
         if isinstance(numbered.item, SessionStarted):
             return numbered.item
         break
+    if reader.last_seq is None:
+        raise UsageError(f"{reader.path} holds nothing: its session ended before anything was written")
     raise UsageError(f"{reader.path} does not begin with the start of a session: replay it from its first segment")
 
 

@@ -17,6 +17,7 @@ from tickloom import Session, Summary
 from tickloom.actors.bars.digest import combine_digests
 from tickloom.errors import Cancelled, FeedLostError
 from tickloom.scripts import output
+from tickloom.scripts.logs import log_event, log_health, logging_to_stderr
 from tickloom.scripts.view import screen
 
 Seconds = Annotated[float, typer.Option("--seconds", min=0, help="End after this long; 0: only at Ctrl-C.")]
@@ -35,25 +36,34 @@ def run_session(session: Session, title: str, seconds: float, asked: threading.E
         FeedLostError: the feed was lost for good. What was recorded is closed and the summary printed all the same.
         ReaderGone: nobody reads our progress any more; what was recorded is closed.
     """
+    with logging_to_stderr(session.settings):
+        summary, lost = _run(session, title, seconds, asked)
+    output.result(summary, as_json=as_json)
+    unwritten = session.unwritten if session.started else ()
+    for words in unwritten:
+        output.complain(words)
+    if lost is not None:
+        raise FeedLostError(lost)
+    if unwritten:
+        raise typer.Exit(output.USAGE)
+
+
+def _run(session: Session, title: str, seconds: float, asked: threading.Event) -> tuple[Summary, str | None]:
+    """Return the account, and why the feed was lost, if it was."""
+    session.on_health(log_health)
     try:
         session.start(asked.is_set)
     except Cancelled:
-        output.result(session.summary or NOTHING, as_json=as_json)
-        return
+        return session.summary or NOTHING, None
     try:
+        session.events(log_event)
         _announce(session)
         lost = _watch(session, title, seconds, asked)
         if asked.is_set():
             output.say("stopping: what was received is worked off; once more to leave at once")
     finally:
         summary = session.stop()
-    output.result(summary, as_json=as_json)
-    for words in session.unwritten:
-        output.complain(words)
-    if lost is not None:
-        raise FeedLostError(lost)
-    if session.unwritten:
-        raise typer.Exit(output.USAGE)
+    return summary, lost
 
 
 def _announce(session: Session) -> None:

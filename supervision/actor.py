@@ -21,11 +21,11 @@ from pykka.messages import _ActorStop
 
 from tickloom.supervision.clocks import Waiter
 from tickloom.supervision.context import ActorContext
-from tickloom.supervision.envelopes import Answer, Batch, CatchUp, Control, Status
+from tickloom.supervision.envelopes import Answer, Batch, CatchUp, Control
 from tickloom.supervision.errors import ActorDead, AskRefused, Declined, Fenced, Interrupted, Unhandled
 from tickloom.supervision.events import Quarantine
 from tickloom.supervision.exits import NORMAL, SHUTDOWN, Exit, ExitKind
-from tickloom.supervision.mailbox import Mailbox
+from tickloom.supervision.mailbox import IDLE, WORK, Mailbox
 from tickloom.supervision.services import describe
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ class Next(Enum):
     AGAIN = "again"
     IDLE = "idle"
     LEAVE = "leave"
+
+
+AGAIN, RESTING, LEAVE = Next.AGAIN, Next.IDLE, Next.LEAVE
 
 
 class _PykkaAnswer:
@@ -298,15 +301,12 @@ class Actor(ActorBase):
 
     def _actor_loop(self) -> None:
         """Live: set up, take turns until it is time to leave. Returns only in order; every trouble is an exception."""
-        wait = self._place.services.clock.wait
+        wait, waiter = self._place.services.clock.wait, self._waiter
         self._begin()
-        while True:
-            following = self._turn()
-            if following is Next.LEAVE:
-                return
-            if following is Next.IDLE:
-                wait(self._waiter, None)
-                self._waiter.reset()
+        while (following := self._turn()) is not LEAVE:
+            if following is RESTING:
+                wait(waiter, None)
+                waiter.reset()
 
     def _begin(self) -> None:
         self._check("start")
@@ -320,10 +320,10 @@ class Actor(ActorBase):
             return Next.LEAVE
         mailbox = self._place.mailbox
         status, controls, batch = mailbox.poll(life.epoch, self._place.spec.max_batch, self._rouse)
-        if status is Status.IDLE:
-            return Next.IDLE
-        if status is not Status.WORK:
-            return Next.LEAVE
+        if status is IDLE:
+            return RESTING
+        if status is not WORK:
+            return LEAVE
         for i, control in enumerate(controls):
             try:
                 self._control(control)
@@ -335,7 +335,7 @@ class Actor(ActorBase):
                 return Next.LEAVE
         if batch is not None:
             self._batch(batch)
-        return Next.AGAIN
+        return AGAIN
 
     def _control(self, control: Control) -> None:
         answer, message = control.answer, control.message
@@ -366,10 +366,12 @@ class Actor(ActorBase):
             return
         place, clock = self._place, self._place.services.clock
         count, first = len(batch.messages), batch.first
-        self._check("before_batch", first, count)
+        if self._faults is not None:
+            self._check("before_batch", first, count)
         began = clock.monotonic_ns()
         self.on_batch(batch.messages)
-        self._check("after_batch", first, count)
+        if self._faults is not None:
+            self._check("after_batch", first, count)
         self._settle()
         place.done(count, began, clock.monotonic_ns())
         self._worked()

@@ -40,7 +40,7 @@ class Lane:
         self.lost: list[Lost] = []
         self._held: int | None = None  # while a breaker refuses: how many messages may queue, as its probe
         self._missing = False  # while a breaker is not closed: remember the first message lost
-        self._gap: tuple[int, Any] | None = None  # (number of the next message taken after it, the message)
+        self.gap: tuple[int, Any] | None = None  # the first message missed, after the number of the next one taken
 
     # --- in ---
 
@@ -124,9 +124,9 @@ class Lane:
             return None
         if depth > tally.high_water:
             tally.high_water = depth
-        count = min(limit, depth)
-        if self._gap is not None:
-            count = min(count, self._gap[0] - tally.taken)
+        count = limit if limit < depth else depth
+        if self.gap is not None:
+            count = min(count, self.gap[0] - tally.taken)
         if self.permits is not None:
             count = min(count, self.permits)
             self.permits -= count
@@ -149,7 +149,7 @@ class Lane:
         It comes again until `caught_up`, and no message after it is taken before. A half-open child hears it only when
         it stands in the way of the probe; more may go missing until the breaker closes.
         """
-        gap = self._gap
+        gap = self.gap
         if gap is None or self.inflight is not None or gap[0] > self.tally.taken:
             return None
         if self._missing and not (self.data and self.permits):
@@ -158,7 +158,7 @@ class Lane:
 
     def caught_up(self) -> None:
         """The actor has heard what it missed."""
-        self._gap = None
+        self.gap = None
 
     def discard(self, reason: str) -> None:
         """Lose everything queued, and the batch in hand."""
@@ -169,7 +169,7 @@ class Lane:
         self.lost.extend((m, s, reason) for m, s in zip(self.data, self.senders, strict=True))
         self.data.clear()
         self.senders.clear()
-        self._gap = None
+        self.gap = None
 
     # --- the breaker ---
 
@@ -205,14 +205,14 @@ class Lane:
     def _drop_oldest(self) -> None:
         taken = self.tally.taken
         self.tally.dropped_oldest += 1
-        if self._gap is not None:
-            self._gap = (max(self._gap[0] - 1, taken), self._gap[1])
+        if self.gap is not None:
+            self.gap = (max(self.gap[0] - 1, taken), self.gap[1])
         self._lose(self.data.popleft(), self.senders.popleft(), "mailbox full", at=taken)
 
     def _lose(self, message: Any, sender: str, reason: str, at: int) -> None:
         self.lost.append((message, sender, reason))
-        if self._missing and self._gap is None:
-            self._gap = (at, message)
+        if self._missing and self.gap is None:
+            self.gap = (at, message)
 
     def _conflate(self, message: Any, sender: str) -> bool:
         """Merge the message into the newest queued one, or make room by merging the two newest that will."""

@@ -28,6 +28,8 @@ from tickloom.supervision.policy import Counters, MailboxSpec
 _circles = threading.Lock()
 """Guards every `Life.blocked_on` while a producer looks for a circle. Taken only by producers about to wait."""
 
+WORK, IDLE, DRAINED, FENCED = Status.WORK, Status.IDLE, Status.DRAINED, Status.FENCED
+
 Wake = Callable[[], object]
 
 
@@ -179,28 +181,28 @@ class Mailbox:
         lane = self._lane
         with self.lock:
             if self.owner != owner:
-                return Status.FENCED, (), None
+                return FENCED, (), None
             control: Sequence[Control] = ()
             if self._control:
                 control = list(self._control)
                 self._control.clear()
                 self._tally.control_taken += len(control)
                 self._tally.control_high_water = max(self._tally.control_high_water, len(control))
-            missed = None if self._closed else lane.catch_up()  # closed for good, nobody is fed again
+            missed = lane.catch_up() if lane.gap is not None and not self._closed else None
             if missed is not None:
                 control = [*control, Control(missed, "")]
                 self._tally.control_put += 1
                 self._tally.control_taken += 1
-            batch = lane.next_batch(limit)
+            batch = lane.next_batch(limit) if self._data or lane.inflight is not None else None
             woken = lane.let_in() if lane.waiting else ()
             if not control and batch is None:
                 if self._draining and not self._data:
-                    return Status.DRAINED, (), None
+                    return DRAINED, (), None
                 self._sleeper = sleeper
-                return Status.IDLE, (), None
+                return IDLE, (), None
         for waiting in woken:
             waiting.wake()
-        return Status.WORK, control, batch
+        return WORK, control, batch
 
     def settle(self, owner: int) -> bool:
         """The batch in hand is done with. False when `owner` was fenced: then it was not done, as far as we know."""

@@ -6,7 +6,11 @@ ahead of the tests that look at them.
 
 from __future__ import annotations
 
+import json
+import re
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -164,6 +168,26 @@ def test_a_port_that_is_taken_is_not_fought_over(start: Callable[..., Any]) -> N
         assert (command.finish(), command.out) == (USAGE, [])
     assert len(command.complaints) == 1
     assert f"127.0.0.1:{port}: address already in use" in command.complaints[0]
+
+
+def test_a_disk_that_refuses_is_said_at_the_end_with_what_is_missing(
+    account: dict[str, str], clean_environment: dict[str, str], tmp_path: Path
+) -> None:
+    # no file above 8 kB: the log fills up within a second, as on a full disk
+    limited = ["sh", "-c", 'ulimit -f 16 && exec "$@"', "sh", sys.executable, "-m", "tickloom"]
+    done = subprocess.run(
+        [*limited, "live", "CON.F.US.MNQ.Z25", "--record", "log", "--seconds", "2", "--json"],
+        cwd=tmp_path, env=clean_environment | account, capture_output=True, text=True, timeout=50,
+    )  # fmt: skip
+    assert done.returncode == USAGE
+    complaints = [line for line in done.stderr.splitlines() if line.startswith("tickloom: ")]
+    assert len(complaints) == 1, done.stderr
+    told = re.fullmatch(r"tickloom: the log in log lacks (\d+) items: the disk refused them", complaints[0])
+    assert told is not None, complaints
+    assert int(told[1]) > 0
+    # the bars have lost nothing, and what is in the log is whole
+    assert json.loads(done.stdout)["lost"] == 0
+    assert verify(tmp_path / "log").whole
 
 
 def test_a_log_has_one_writer(account: dict[str, str], start: Callable[..., Any], tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ import pytest
 import tickloom
 from tickloom.actors.recorder.care import inspect
 from tickloom.actors.recorder.importing.ticks import import_ticks
+from tickloom.actors.recorder.reader import LogReader
 
 INT, TERM = int(signal.SIGINT), int(signal.SIGTERM)
 EMULATOR = re.compile(r"gateway emulator at (http://\S+) \(process (\d+)\)")
@@ -164,16 +165,16 @@ def test_a_demo_that_is_killed_leaves_no_emulator_and_a_log_that_reads(start: St
     demo = start("demo", "--seconds", "0", "--dir", "made")
     emulator = emulator_of(demo)
     demo.wait_for("the feed is up")
-    segment = tmp_path / "made" / "log" / "00000001.arrows"
-    while not segment.exists():
-        os.sched_yield()
+    log = tmp_path / "made" / "log"
+    while not any(log.glob("*.arrows")) or LogReader(log, keep_index=False).last_seq is None:
+        os.sched_yield()  # killed before anything was written, there is nothing to read
     demo.signal(signal.SIGKILL)
     assert demo.finish() == -signal.SIGKILL
     assert gone(emulator)
     assert tickloom.replay(tmp_path / "made" / "log").summary.lost == 0
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["config", "show"], ["demo", "--seconds", "1", "--json"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["config", "show"]])
 def test_a_reader_that_has_gone_is_no_error(
     arguments: list[str], tmp_path: Path, clean_environment: dict[str, str]
 ) -> None:

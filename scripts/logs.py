@@ -1,0 +1,129 @@
+"""What the command line logs on standard error: the loggers of all libraries, and what supervision and health tell.
+
+Only the command line does this; an embedding app configures logging itself. A record is redacted before it is written,
+unless the flag `token_redaction` is off. The stream is looked up for each record, because the live view puts its own in
+place of it while it is on the terminal.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+
+import msgspec
+
+from tickloom.config.secrets import RedactingFilter
+from tickloom.config.settings import Settings
+from tickloom.messages.reports import Health
+from tickloom.supervision import Event
+from tickloom.supervision.events import (
+    BreakerChanged,
+    Failure,
+    IntensityExceeded,
+    Overrun,
+    Quarantine,
+    Restarting,
+    SubscriberDropped,
+)
+
+_supervision = logging.getLogger("tickloom.supervision")
+_health = logging.getLogger("tickloom.health")
+
+
+@contextmanager
+def logging_to_stderr(settings: Settings) -> Iterator[None]:
+    """Within the block, log as the settings say: `[logging] level json`, and `[flags] token_redaction`."""
+    handler = StderrHandler()
+    handler.setFormatter(JsonFormatter() if settings.logging.json else TextFormatter())
+    if settings.flags.token_redaction:
+        handler.addFilter(RedactingFilter())
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(settings.logging.level.upper())
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(before)
+
+
+class StderrHandler(logging.Handler):
+    """Writes to whatever `sys.stderr` is just now."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record; a reader that has gone misses it."""
+        try:
+            text = self.format(record)
+        except Exception:  # noqa: BLE001 - as logging has it: a record that cannot be said must not end a session
+            self.handleError(record)
+            return
+        stream = sys.stderr
+        if stream is not None:
+            with suppress(OSError, ValueError):
+                stream.write(f"{text}\n")
+                stream.flush()
+
+
+class TextFormatter(logging.Formatter):
+    """`20:56:39 warning tickloom.health: …`, in UTC as everything else."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and the traceback below it if there is one."""
+        at = datetime.fromtimestamp(record.created, UTC)
+        line = f"{at:%H:%M:%S} {record.levelname.lower()} {record.name}: {record.getMessage()}"
+        told = _traceback(self, record)
+        return f"{line}\n{told}" if told else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: `at level logger message`, and `exception` if there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        told = _traceback(self, record)
+        entry = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        return msgspec.json.encode(entry | ({"exception": told} if told else {})).decode()
+
+
+def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    if record.exc_info and not record.exc_text:
+        return formatter.formatException(record.exc_info)
+    return record.exc_text or ""
+
+
+def log_event(event: Event) -> None:
+    """Log what supervision tells: what went wrong, and what was done about it. Ordinary starts and ends at debug."""
+    level, words = logging.DEBUG, type(event).__name__.lower()
+    match event:
+        case Failure(phase=phase, cause=cause):
+            level, words = logging.ERROR, f"failed ({phase}): {type(cause).__name__}: {cause}"
+        case Restarting(delay=delay, attempt=attempt):
+            level, words = logging.WARNING, f"starts again in {delay:.2f} s (attempt {attempt + 1})"
+        case BreakerChanged(before=before, after=after, cause=why):
+            level, words = logging.WARNING, f"breaker from {before} to {after}: {why}"
+        case IntensityExceeded(child=child, intensity=intensity, period=period):
+            level = logging.ERROR
+            words = f"gives up: more than {intensity} restarts in {period:g} s, the last of {child}"
+        case Overrun(doing=doing):
+            level, words = logging.ERROR, f"took too long to {doing} and was fenced off"
+        case Quarantine(count=count, cause=why):
+            level, words = logging.WARNING, f"{count} messages quarantined: {why}"
+        case SubscriberDropped(failures=failures):
+            level, words = logging.WARNING, f"is told nothing any more after {failures} failures in a row"
+    _supervision.log(level, "%s %s", event.path, words)
+
+
+def log_health(health: Health) -> None:
+    """Log a transition of health."""
+    level = logging.WARNING if health.status == "unhealthy" else logging.INFO
+    why = f": {'; '.join(health.reasons)}" if health.reasons else ""
+    _health.log(level, "%s%s", health.status, why)

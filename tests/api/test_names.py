@@ -1,0 +1,46 @@
+"""The names of the face: all there, each when it is first used, and none that is not there."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import tickloom
+
+
+@pytest.mark.parametrize("name", tickloom.__all__)
+def test_every_name_is_there_and_is_what_the_type_checker_believes(name: str) -> None:
+    (block,) = [node for node in ast.parse(inspect.getsource(tickloom)).body if isinstance(node, ast.If)]
+    believed = {
+        alias.asname or alias.name: (statement.module, alias.name)
+        for statement in block.body
+        if isinstance(statement, ast.ImportFrom)
+        for alias in statement.names
+    }
+    module, original = believed[name]
+    assert set(believed) == set(tickloom.__all__)
+    assert getattr(tickloom, name) is getattr(sys.modules[str(module)], original)
+    assert name in dir(tickloom)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'tickloom' has no attribute 'Sesion'"):
+        tickloom.Sesion  # noqa: B018
+
+
+def test_importing_it_imports_nothing_heavy() -> None:
+    code = "import sys, tickloom; print(*(n for n in ('numpy', 'pyarrow', 'aiohttp', 'asyncio') if n in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == []
+
+
+def test_python_dash_m_is_the_command_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tickloom", "--version"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.startswith("tickloom ")
+    assert done.stderr == ""
