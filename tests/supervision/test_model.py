@@ -25,7 +25,6 @@ from tickloom.supervision import (
     Exited,
     MailboxSpec,
     Policy,
-    SpecError,
     Started,
     SupervisionError,
     SupervisorSpec,
@@ -542,4 +541,3 @@ TestChaos = Chaos.TestCase
 TestChaos.settings = settings(
     max_examples=1500 if LONG else 60, stateful_step_count=60, deadline=None, suppress_health_check=QUIET
 )
-assert SpecError
