@@ -119,7 +119,7 @@ def test_a_start_that_takes_too_long_is_fenced_and_is_a_failed_start(plant, kit,
     assert tree.stop().overruns == ("/slow",)
 
 
-def test_a_tree_that_is_not_up_in_time_says_who_is_still_starting(plant, kit, clock, faults):
+def test_a_tree_that_is_not_up_in_time_says_who_is_still_starting(plant, kit, clock, faults, until):
     reached, release = faults.hold("/slow", "start")
     tree = plant(kit.worker("slow", start_timeout=60), start=False, clock=clock, faults=faults)
     errors = []
@@ -135,6 +135,7 @@ def test_a_tree_that_is_not_up_in_time_says_who_is_still_starting(plant, kit, cl
     assert reached.wait(5)
     clock.wait_for_sleepers(2)
     clock.advance(1)
+    until(lambda: tree.snapshot().find("/slow").state == "stopping")
     release.set()
     starter.join(5)
     assert errors == ["t: not up after 1 s; still starting: /slow"]

@@ -134,9 +134,7 @@ def build(actors, rng):
                 ChildSpec(f"a{n}", start, backoff=QUICK, breaker=breaker, mailbox=mailbox, max_batch=8, poison_after=2)
             )
         strategy = rng.choice(("one_for_one", "one_for_one", "one_for_all", "rest_for_one"))
-        groups.append(
-            ChildSpec(f"g{g}", SupervisorSpec(tuple(children), strategy, intensity=10**9), backoff=QUICK)
-        )
+        groups.append(ChildSpec(f"g{g}", SupervisorSpec(tuple(children), strategy, intensity=10**9), backoff=QUICK))
     return SupervisorSpec(tuple(groups), intensity=10**9), paths
 
 
