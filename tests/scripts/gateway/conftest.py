@@ -104,13 +104,13 @@ class Driver:
         """Let time pass in so many beats; the event loop gets a turn after each."""
         for _ in range(steps):
             self.clock.now_ns += round(seconds * 1e9) // steps
-            while self.server.beat():  # noqa: ASYNC110 - each turn does work
+            while self.server.beat():
                 await asyncio.sleep(0)
             await asyncio.sleep(0)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Give the event loop turns until it holds; the scenario's own time-out bounds it."""
-        while not condition():  # noqa: ASYNC110 - it hands out turns, it does not wait
+        while not condition():
             await asyncio.sleep(0)
 
     def chaos(self, **switches: object) -> None:
