@@ -84,6 +84,11 @@ class Engine:
         """Whether it was started and has not begun to end."""
         return self.tree.running and not self._ended
 
+    @property
+    def ended(self) -> bool:
+        """Whether it was ended by whoever started it."""
+        return self._ended
+
     # --- ending ------------------------------------------------------------
 
     def drain(self) -> None:

@@ -35,6 +35,9 @@ from tickloom.wiring import VALIDATION, Wires
 HISTORY_ROWS = 5_000_000
 """Bars a replay keeps of each contract and timeframe: a batch job wants them all, within reason."""
 
+HEAD_ITEMS = 64
+"""How far into a log the start of its session is looked for."""
+
 HISTORY_MB = 4096
 """Memory all kept bars of a replay may take."""
 
@@ -116,7 +119,7 @@ def replay(
         chosen = _settings(started, settings, timeframes)
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-        wires = Wires(settings=chosen, session=f"{started.recv_ns // 1_000_000}", out=folder, parallel=True)
+        wires = Wires(settings=chosen, session=f"{started.recv_ns // 1_000_000}", out=folder)
         engine = Engine(wires, name=f"tickloom-replay-{next(_numbers)}", faults=faults)
         try:
             engine.start()
@@ -209,10 +212,10 @@ def _first_start(reader: LogReader, before: Iterable[AnyControl]) -> SessionStar
     for record in (*before, *head):
         if isinstance(record, SessionStarted):
             return record
-    for numbered in reader.items():
+    # what `log recover` could not save stands before it as a gap
+    for numbered in itertools.islice(reader.items(max_rows=4096), HEAD_ITEMS):
         if isinstance(numbered.item, SessionStarted):
             return numbered.item
-        break
     if reader.last_seq is None:
         raise UsageError(f"{reader.path} holds nothing: its session ended before anything was written")
     raise UsageError(f"{reader.path} does not begin with the start of a session: replay it from its first segment")

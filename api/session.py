@@ -159,6 +159,7 @@ class Session:
         self._clock = SystemClock()
         self._engine: Engine | None = None
         self._instruments: dict[str, Instrument] = {}
+        self._following = threading.Lock()
         self._summary: Summary | None = None
         self._began_ns = 0
         self._async = False
@@ -321,11 +322,14 @@ class Session:
             engine.tree.ref(MARKET).ask(Follow(instrument), FIRST_LINK_S)
         except NotFollowedError as error:
             raise UsageError(str(error)) from None
-        self._instruments = {**self._instruments, contract: instrument}
+        with self._following:
+            self._instruments = {**self._instruments, contract: instrument}
         return instrument
 
     def _unsubscribe(self, contract: str) -> None:
         self._running().tree.ref(MARKET).ask(Unfollow(contract), FIRST_LINK_S)
+        with self._following:
+            self._instruments = {name: each for name, each in self._instruments.items() if name != contract}
 
     @property
     def contracts(self) -> tuple[str, ...]:
@@ -652,6 +656,9 @@ def _health_of(engine: Engine) -> Health:
     """Return what the health actor committed last; when it is not running, that it is not comes first."""
     state: HealthState | None = engine.committed(HEALTH)
     health = HealthFold(Limits(), lambda contract, ns: True).view(state or HealthState())
+    if not engine.running and not engine.ended:
+        reason = "the actor tree has ended by itself: stop the session and look at its last events"
+        return msgspec.structs.replace(health, status="unhealthy", reasons=(reason, *health.reasons))
     actor = engine.view().find(HEALTH)
     if engine.running and actor.breaker not in (None, "closed"):
         reason = f"the breaker of {HEALTH} is {actor.breaker}: what follows is what it said last"

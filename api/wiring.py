@@ -73,9 +73,9 @@ MS: Final = 1_000_000
 class Wires:
     """What shells share: set before the tree starts, read only afterwards. `carried` is what the log had come to.
 
-    Live, validation, the reduction and the timeframes take turns in one thread: a batch wakes one thread on its way,
-    not ten. `parallel` gives the first two their own: for large batches, on which numpy works without the
-    interpreter's lock.
+    `parallel` gives every actor a thread of its own. Without it validation, the reduction and the timeframes take
+    turns in one, which wakes one thread a batch and not ten, but can deadlock when one of them waits for a sink: see
+    `docs/performance.md`. So it is for experiments until that is mended.
     """
 
     settings: Settings
@@ -91,7 +91,7 @@ class Wires:
     http: ChildSpec | None = None
     views: Views | None = None
     on_health: Callable[[Health], None] | None = None
-    parallel: bool = False
+    parallel: bool = True
 
     @property
     def timeframes(self) -> tuple[Timeframe, ...]:
@@ -273,7 +273,7 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
         observers.append(specs.child("parquet", parquet, waiting))
     if wires.http is not None:
         observers.append(wires.http)
-    crew, early = "pipeline", "" if wires.parallel else "pipeline"
+    crew = early = "" if wires.parallel else "pipeline"
     bars = [specs.child(str(t), timeframe(t), plain if t.is_activity else merging, crew) for t in wires.timeframes]
     pipeline = [
         specs.group("bars", bars),

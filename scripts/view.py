@@ -14,6 +14,9 @@ from tickloom.messages.market import NS, Instrument
 from tickloom.messages.reports import Health, Statistics
 
 BLOCKS = "▁▂▃▄▅▆▇█"
+_WIDTHS = {"opened": 8, "open": 9, "high": 9, "low": 9, "close": 9, "volume": 7, "trades": 6}
+"""Least widths: a price like 24,471.25 is never cut off."""
+
 STATUS_STYLE = {"healthy": "green", "degraded": "yellow", "unhealthy": "bold red"}
 
 
@@ -43,10 +46,11 @@ def bars_table(
 ) -> Table:
     """One row a timeframe: the bar being woven (or the last one), and the closes before it."""
     table = Table(box=None, pad_edge=False, header_style="dim", expand=False)
-    table.add_column("", style="bold")
-    for name in ("opened", "open", "high", "low", "close", "volume", "trades"):
-        table.add_column(name, justify="right")
-    table.add_column("closes before", style="cyan")
+    table.add_column("", style="bold", no_wrap=True)
+    for name, least in _WIDTHS.items():
+        table.add_column(name, justify="right", no_wrap=True, min_width=least)
+    # where there is little room this column gives way: a price cut off is worse than none
+    table.add_column("closes before", style="cyan", no_wrap=True, overflow="crop")
     for timeframe in timeframes:
         bar = bars.get(timeframe)
         if bar is None:

@@ -325,14 +325,16 @@ class Actor(ActorBase):
         if status is not WORK:
             return LEAVE
         for i, control in enumerate(controls):
+            life.in_hand = (controls, i)
             try:
                 self._control(control)
             except BaseException:
-                mailbox.give_back(controls[i + 1 :])
+                life.hand_back()
                 raise
             if self._leaves():
-                mailbox.give_back(controls[i + 1 :])
+                life.hand_back()
                 return Next.LEAVE
+        life.in_hand = None
         if batch is not None:
             self._batch(batch)
         return AGAIN

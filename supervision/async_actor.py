@@ -129,14 +129,16 @@ class AsyncActor(ActorBase):
         if status is not Status.WORK:
             return Next.LEAVE
         for i, control in enumerate(controls):
+            life.in_hand = (controls, i)
             try:
                 await self._control(control)
             except BaseException:
-                mailbox.give_back(controls[i + 1 :])
+                life.hand_back()
                 raise
             if self._leaves():
-                mailbox.give_back(controls[i + 1 :])
+                life.hand_back()
                 return Next.LEAVE
+        life.in_hand = None
         if batch is not None:
             await self._batch(batch)
         return Next.AGAIN

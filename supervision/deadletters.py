@@ -26,14 +26,14 @@ class DeadLetters:
         self._lock = threading.Lock()
         self._ring: deque[DeadLetter] = deque(maxlen=keep)
         self._by_reason: Counter[str] = Counter()
-        self._by_receiver: Counter[tuple[str, str]] = Counter()
+        self._by_receiver: dict[str, Counter[str]] = {}
 
     def add(self, letter: DeadLetter) -> None:
         """Write one down. The oldest kept one makes room; the counts keep everything."""
         with self._lock:
             self._ring.append(letter)
             self._by_reason[letter.reason] += 1
-            self._by_receiver[letter.receiver, letter.reason] += 1
+            self._by_receiver.setdefault(letter.receiver, Counter())[letter.reason] += 1
 
     def recent(self) -> list[DeadLetter]:
         """Return the kept letters, oldest first."""
@@ -48,13 +48,12 @@ class DeadLetters:
     def counts_for(self, receiver: str) -> dict[str, int]:
         """Return how many there were for one receiver's path, by reason."""
         with self._lock:
-            return {reason: n for (path, reason), n in self._by_receiver.items() if path == receiver}
+            return dict(self._by_receiver.get(receiver, ()))
 
     def forget(self, receiver: str) -> None:
         """Drop the counts of a receiver that is gone for good; the counts by reason keep them."""
         with self._lock:
-            for key in [key for key in self._by_receiver if key[0] == receiver]:
-                del self._by_receiver[key]
+            self._by_receiver.pop(receiver, None)
 
     def __len__(self) -> int:
         with self._lock:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tickloom.supervision.clocks import Waiter
-    from tickloom.supervision.envelopes import Waiting
+    from tickloom.supervision.envelopes import Control, Waiting
     from tickloom.supervision.mailbox import Mailbox
 
 
@@ -23,10 +23,23 @@ class Life:
     `stop` is "" while it should live, then "drain" or "now". `fenced` is set, once, when it was given up. `break_off`
     ends whatever wait its own thread is in. `wait`, where there is one, is how its thread waits for room: with other
     things to do meanwhile (see `crew`). `blocked_on` is the mailbox its thread waits to put into, and the
-    entry it left there; a circle of these is what a deadlock is.
+    entry it left there; a circle of these is what a deadlock is. `in_hand` are the control messages it was handed
+    last, and the number of the one it is at.
     """
 
-    __slots__ = ("blocked_on", "break_off", "epoch", "fenced", "mailbox", "main_task", "path", "stop", "thread", "wait")
+    __slots__ = (
+        "blocked_on",
+        "break_off",
+        "epoch",
+        "fenced",
+        "in_hand",
+        "mailbox",
+        "main_task",
+        "path",
+        "stop",
+        "thread",
+        "wait",
+    )
 
     def __init__(self, path: str, epoch: int, mailbox: Mailbox) -> None:
         self.path = path
@@ -39,12 +52,26 @@ class Life:
         self.thread: threading.Thread | None = None
         self.main_task: asyncio.Task[object] | None = None
         self.wait: Callable[[Waiter, float | None], bool] | None = None
+        self.in_hand: tuple[Sequence[Control], int] | None = None
 
     def interrupt(self) -> None:
         """Break off the wait its thread is in, if any. `stop` or `fenced` must have been set before."""
         break_off = self.break_off
         if break_off is not None:
             break_off()
+
+    def hand_back(self) -> Control | None:
+        """Put the control messages it has not come to back into the mailbox; return the one it is at.
+
+        Called as it ends, by whoever comes first: its own thread, or the supervising one that gives it up.
+        """
+        with self.mailbox.lock:
+            in_hand, self.in_hand = self.in_hand, None
+        if in_hand is None:
+            return None
+        controls, at = in_hand
+        self.mailbox.give_back(controls[at + 1 :])
+        return controls[at]
 
     def must_leave(self) -> bool:
         """Whether a wait of its thread has no point any more."""

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tickloom.supervision.clocks import Clock, SystemClock, Waiter
-from tickloom.supervision.envelopes import Answer, Batch, Control, Status, Waiting
+from tickloom.supervision.envelopes import Answer, Batch, CatchUp, Control, Status, Waiting
 from tickloom.supervision.errors import ActorDead, BreakerOpen, Interrupted
 from tickloom.supervision.lane import Lane
 from tickloom.supervision.life import Life, current_life
@@ -231,8 +231,12 @@ class Mailbox:
 
     def give_back(self, control: Sequence[Control]) -> None:
         """Put control messages that were handed over, but not looked at, back at the front of their lane."""
+        kept = [item for item in control if type(item.message) is not CatchUp]  # that comes again by itself
         with self.lock:
             closed = self._closed
+            self._tally.control_put -= len(control) - len(kept)
+            self._tally.control_taken -= len(control) - len(kept)
+            control = kept
             if not closed:
                 self._control.extendleft(reversed(control))
                 self._tally.control_taken -= len(control)

@@ -19,6 +19,7 @@ from tickloom.supervision.breaker import Breaker
 from tickloom.supervision.bus import Subscriber, Subscription
 from tickloom.supervision.clocks import NS, Waiter, to_ns
 from tickloom.supervision.core import new_supervisor, step
+from tickloom.supervision.errors import ActorDead
 from tickloom.supervision.executor import Executor
 from tickloom.supervision.exits import Exit, ExitKind
 from tickloom.supervision.incarnation import Incarnation
@@ -107,7 +108,7 @@ class Warden:
         self._watches: dict[str, list[Watch]] = {}
         self._over = False
         self.nodes: dict[str, Node] = {}
-        self.overruns: list[str] = []
+        self.overruns: dict[str, int] = {}
         self._last_epochs: dict[str, int] = dict.fromkeys(_paths("/", spec), 0)
         """Of the places in the tree's own spec, also while they are gone: one that comes back counts on from there."""
         self.root = self._grow("/", spec, None, "")
@@ -385,29 +386,29 @@ class Warden:
         place.mailbox.wake_owner()
 
     def _fence(self, path: str, epoch: int, doing: str) -> None:
-        child = self.nodes.get(path)
-        if child is not None:
-            for grandchild in child.state.children:
-                if grandchild.phase in LIVE:
-                    self._fence(join(path, grandchild.spec.id), grandchild.epoch, doing)
-            self._drop_strangers(child)
-            child.state = new_supervisor(path, child.spec, self._epochs(child))
-        place = self._services.places.get(path)
+        """Give up the incarnation, or all below the supervisor, and the supervisor with them."""
+        exit_ = Exit(ExitKind.OVERRUN, detail=f"did not {doing} in time")
+        place, child = self._services.places.get(path), self.nodes.get(path)
         if place is not None:
             life = place.life
             if life is None or life.epoch != epoch:
                 return
             life.fenced = True
-            self.overruns.append(path)
-        exit_ = Exit(ExitKind.OVERRUN, detail=f"did not {doing} in time")
-        self._services.bus.publish(events.Overrun(path=path, at_ns=self._clock.wall_ns(), epoch=epoch, doing=doing))
-        if place is not None and place.life is not None:
-            life = place.life
+            self.overruns[path] = epoch
             place.end(epoch, exit_)
+            at = life.hand_back()
+            if at is not None and at.answer is not None:
+                at.answer.fail(ActorDead(f"{path} was given up while it handled the message"))
             life.interrupt()
             self._executor.relieve(life)
         elif child is not None:
+            for grandchild in child.state.children:
+                if grandchild.phase in LIVE:
+                    self._fence(join(path, grandchild.spec.id), grandchild.epoch, doing)
+            self._drop_strangers(child)
+            child.state = new_supervisor(path, child.spec, self._epochs(child))
             child.last_exit = (epoch, exit_)
+        self._services.bus.publish(events.Overrun(path=path, at_ns=self._clock.wall_ns(), epoch=epoch, doing=doing))
         self._died(path, epoch, exit_)
 
     def _back_off(self, node: Node, command: SetBackoff) -> None:

@@ -328,7 +328,7 @@ class HubSession:
         self._current = None
         self._emit(self._disconnected(carrier, self._why))
         self._gaps.lost(self._why)
-        self._report("lost", self._why)
+        self._report("down", self._why)  # "lost" is for good, and said when we give up
         return Happening.EXPIRED if isinstance(error, AuthenticationRefused) else Happening.LOST
 
     # ------------------------------------------------------------------------------------------ connections

@@ -124,6 +124,7 @@ def test_a_link_that_breaks_is_a_gap_its_bars_are_flagged_and_the_rest_is_right(
     flags = dict(zip(ours(session), session.table(MNQ, "1s")["flags"].to_pylist(), strict=True))
     gapped = [second for second, words in flags.items() if "gap" in words]
     assert 1 <= len(gapped) <= 3
+    assert session.feed_lost is None, "a link that comes back was not lost for good"
     # what a broken link had in flight never came: the seconds of the gap may hold less, all others hold everything
     assert {s: v for s, v in ours(session).items() if s not in gapped} == {
         s: v for s, v in truth(emulator).items() if s not in gapped

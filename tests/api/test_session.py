@@ -90,6 +90,15 @@ def test_a_contract_can_be_added_while_it_runs(make_session: Make) -> None:
     assert session.summary.lost == 0
 
 
+def test_a_contract_that_was_given_up_can_be_followed_again(make_session: Make) -> None:
+    with make_session() as session:
+        session.unsubscribe(MNQ)
+        assert MNQ not in session.contracts
+        session.subscribe(MNQ)
+        assert MNQ in session.contracts
+        assert next(session.bars(MNQ, "1s")).contract == MNQ
+
+
 def test_an_unknown_contract_is_refused_with_those_that_come_near(make_session: Make) -> None:
     session = make_session(session__contracts=("CON.F.US.MNQ.Z99",))
     with pytest.raises(tickloom.UsageError, match=r"CON\.F\.US\.MNQ\.Z99 is unknown.*CON\.F\.US\.MNQ\.Z25"):

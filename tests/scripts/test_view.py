@@ -30,12 +30,26 @@ def test_a_sparkline_rises_with_its_values_and_is_bounded() -> None:
 
 
 def test_the_view_shows_the_open_bar_and_the_health_within_80_columns() -> None:
-    bar = Bar(ES.contract, "1m", 1_763_990_000 * NS, 1_763_990_060 * NS, 8400, 8410, 8396, 8401, 1234, 56, 1, 1, 1)
+    bar = Bar(
+        ES.contract, "1m", 1_763_990_000 * NS, 1_763_990_060 * NS, 8400, 8410, 8396, 8401, 123_456, 56_789, 1, 1, 1
+    )
     health = Health("degraded", ("market hub is down: reset by peer",))
     out = Console(file=io.StringIO(), width=80)
-    out.print(screen("demo", ES, ["1s", "1m"], {"1m": bar}, {"1m": [1.0, 2.0]}, Statistics(ticks=56), health, 1))
+    out.print(
+        screen(
+            "demo",
+            ES,
+            ["1s", "1m"],
+            {"1m": bar},
+            {"1m": [float(n % 7) for n in range(40)]},
+            Statistics(ticks=56),
+            health,
+            1,
+        )
+    )
     assert isinstance(out.file, io.StringIO)
     text = out.file.getvalue()
+    assert "…" not in text, "no price is cut off"
     assert "2,102.50" in text
     assert "2,100.25" in text
     assert "degraded: market hub is down" in text

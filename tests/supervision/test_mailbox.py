@@ -9,7 +9,14 @@ import time
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tickloom.supervision import ActorDead, AskTimeout, ChildSpec, Interrupted, Mailbox, MailboxSpec, Policy
 from tickloom.supervision.clocks import Waiter
@@ -319,8 +326,8 @@ class Accounting(RuleBasedStateMachine):
             self.watching = self.breaker != "closed"
 
 
-TestAccounting = Accounting.TestCase
-TestAccounting.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+def test_every_message_is_accounted_for_exactly_once_whatever_happens_in_whatever_order():
+    run_state_machine_as_test(Accounting, settings=settings(max_examples=100, stateful_step_count=40, deadline=None))
 
 
 def test_exact_counts_of_put_taken_refused_dropped_conflated_and_the_high_water_mark():
@@ -575,6 +582,20 @@ def test_control_that_was_not_looked_at_goes_back_to_the_front():
     box.put_control(4)
     box.give_back(control[2:])
     assert [item.message for item in box.poll(0, 1, lambda: None)[1]] == [2, 3, 4]
+    assert box.counters().balanced
+
+
+def test_a_catch_up_that_was_not_looked_at_comes_again_once():
+    box, _ = lettered()
+    box.breaker_open(refuse=True, probe=0)
+    assert not box.put("missed")
+    box.breaker_closed()
+    control = box.poll(0, 9, lambda: None)[1]
+    assert [item.message for item in control] == [CatchUp("missed")]
+    box.give_back(control)
+    assert [item.message for item in box.poll(0, 9, lambda: None)[1]] == [CatchUp("missed")]
+    box.caught_up(0)
+    assert box.poll(0, 9, lambda: None)[0] is Status.IDLE
     assert box.counters().balanced
 
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 import os
 from random import Random
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from tickloom.supervision import (
     Actor,
@@ -533,11 +534,21 @@ class Chaos(RuleBasedStateMachine):
 
 QUIET = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 
-TestLockstep = Lockstep.TestCase
-TestLockstep.settings = settings(
-    max_examples=1500 if LONG else 60, stateful_step_count=40, deadline=None, suppress_health_check=QUIET
-)
-TestChaos = Chaos.TestCase
-TestChaos.settings = settings(
-    max_examples=1500 if LONG else 60, stateful_step_count=60, deadline=None, suppress_health_check=QUIET
-)
+
+def often(examples, steps):
+    return settings(
+        max_examples=1500 if LONG else examples,
+        stateful_step_count=steps,
+        deadline=None,
+        suppress_health_check=QUIET,
+    )
+
+
+@pytest.mark.timeout(3600 if LONG else 120)
+def test_the_real_tree_is_what_the_model_says_after_every_action():
+    run_state_machine_as_test(Lockstep, settings=often(150, 40))
+
+
+@pytest.mark.timeout(3600 if LONG else 120)
+def test_nothing_hangs_leaks_is_lost_or_told_twice_in_any_schedule_of_crashes_exits_and_orders():
+    run_state_machine_as_test(Chaos, settings=often(150, 60))

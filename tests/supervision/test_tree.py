@@ -10,6 +10,7 @@ import pytest
 
 from tickloom.supervision import (
     Actor,
+    ActorDead,
     AlreadyPresent,
     AlreadyStarted,
     Backoff,
@@ -31,6 +32,7 @@ from tickloom.supervision import (
     SupervisionError,
     TreeStopped,
 )
+from tickloom.supervision.ref import Reply
 
 AT_ONCE = Backoff(base=0)
 
@@ -330,6 +332,54 @@ def test_a_fenced_childs_messages_are_refused_and_its_results_ignored(plant, kit
     assert heard == []
     assert tree._services.find("/slow").memory.state == "before"
     assert tree.dead_letters.counts_for("/other")["sender fenced"] == 3
+
+
+def test_an_ask_in_the_hands_of_a_child_that_is_given_up_fails_and_its_late_reply_is_ignored(
+    plant, kit, clock, faults, until
+):
+    reached, release = faults.hold("/b", "on_control")
+    tree = plant(
+        kit.worker("a", backoff=AT_ONCE),
+        kit.worker("b", shutdown=1),
+        strategy="one_for_all",
+        clock=clock,
+        faults=faults,
+    )
+    mailbox, first, second = tree._services.find("/b").mailbox, Reply(), Reply()
+    mailbox.put_control(lambda actor: "too late", "", first)
+    assert reached.wait(5)
+    mailbox.put_control(lambda actor: actor.context.epoch, "", second)
+    tree.ref("/a").tell(kit.crash)
+    until(lambda: tree.snapshot().find("/b").state == "stopping")
+    clock.advance(1)
+    until(lambda: second.settled)
+    release.set()
+    with pytest.raises(ActorDead, match="/b was given up while it handled the message"):
+        first.result()
+    assert second.result() == 2
+
+
+def test_control_messages_a_given_up_child_had_not_come_to_go_to_its_successor(plant, kit, clock, faults, until):
+    _, ready = faults.hold("/b", "start")
+    reached, release = faults.hold("/b", "on_control")
+    tree = plant(
+        kit.worker("a", backoff=AT_ONCE), kit.worker("b", shutdown=1), strategy="one_for_all",
+        clock=clock, faults=faults, start=False,
+    )  # fmt: skip
+    for n in range(3):
+        tree.ref("/b").tell(lambda actor, n=n: actor.note(n))
+    ready.set()
+    tree.start()
+    assert reached.wait(5)
+    tree.ref("/a").tell(kit.crash)
+    until(lambda: tree.snapshot().find("/b").state == "stopping")
+    clock.advance(1)
+    until(lambda: ("/b", 2, 2) in kit.log)
+    release.set()
+    assert [(epoch, n) for path, epoch, n in kit.log if path == "/b" and isinstance(n, int) and epoch == 2] == [
+        (2, 1),
+        (2, 2),
+    ]
 
 
 def test_a_fenced_child_is_replaced_and_two_never_take_from_one_mailbox(plant, kit, clock, faults, probe, until):

@@ -268,7 +268,9 @@ def test_a_lost_link_comes_back_and_what_was_missed_is_a_gap_before_the_next_pri
             assert order.index(gone) < order.index(gap) < order.index(story.of(Frames)[-1])
             assert order.index(gone) < order.index(back)
             assert story.ticks == [0, 1, 2, 3]
-            assert "lost" in [link.state for link in story.links]
+            states = [link.state for link in story.links]
+            assert "down" in states
+            assert "lost" not in states, "lost is lost for good"
 
     asyncio.run(test())
 

@@ -61,7 +61,13 @@ def test_bars_of_the_api_are_those_of_the_session(live: Any) -> None:
     assert (chart["contract"], chart["timeframe"], chart["reset"]) == (MNQ, "1s", True)
     assert bars["open_time"], "there are closed bars"
     table = session.table(MNQ, "1s")
-    rows = {row["open_time"].value: row for row in table.to_pylist()}
+    rows = dict(
+        zip(
+            table["open_time"].cast("int64").to_pylist(),
+            table.drop(["open_time", "close_time"]).to_pylist(),
+            strict=True,
+        )
+    )
     for index, start in enumerate(bars["open_time"]):
         row = rows[start]
         if row["revision"] == bars["revision"][index]:
