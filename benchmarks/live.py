@@ -1,6 +1,6 @@
 """Live throughput and latency: the emulator in its own process, a loopback WebSocket, eight timeframes, recorder on.
 
-    python benchmarks/live.py [--rate 10000] [--seconds 20] [--prints 1] [--crew on|off]
+    python benchmarks/live.py [--rate 10000] [--seconds 20] [--prints 1]
 
 Latency is from the sender's stamp to the update of a tick's bar in the last of the timeframes, tick by tick: the
 emulator stamps a tick with the wall clock as it emits it, on the same machine; here each timeframe notes, as it lets
@@ -9,7 +9,7 @@ which tick had which number. A frame's ticks count as updated when the last time
 pipeline carries nothing for it. `receipt` is the same from the receipt of the frame in this process.
 
 Times are this machine's, and the emulator shares its cores; what carries over are the ratios between two runs in the
-same minutes, the share of a core, and that nothing was lost. `--crew off` gives each actor a thread of its own.
+same minutes, the share of a core, and that nothing was lost.
 """
 
 from __future__ import annotations
@@ -88,12 +88,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--warmup", type=float, default=2)
     parser.add_argument("--prints", type=int, default=1, help="prints a frame: messages are gathered by the emulator")
-    parser.add_argument("--crew", choices=("on", "off"), default="on")
     options = parser.parse_args()
     wiring.TimeframeActor = Timed  # type: ignore[misc]
-    if options.crew == "off":
-        child = wiring.Specs.child
-        wiring.Specs.child = lambda self, name, start, mailbox, crew="": child(self, name, start, mailbox)  # type: ignore[method-assign]
     sys.setswitchinterval(0.0005)
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
@@ -129,7 +125,6 @@ def main() -> None:
     figures = {
         "rate_asked": options.rate,
         "prints": options.prints,
-        "crew": options.crew,
         "ticks_per_second": round(ticks / seconds),
         "lost": summary.lost,
         "gaps": summary.gaps,
