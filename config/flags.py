@@ -14,7 +14,9 @@ from tickloom.config.fields import Section
 
 
 class FlagsSettings(Section, frozen=True, kw_only=True):
-    """One flag for each of the thirteen failures; off takes that answer out, alone."""
+    """One flag for each of the thirteen failures; off takes that answer out, alone. So far `token_redaction`,
+    `circuit_breaker` and `session_calendars` do; the others are read, and change nothing yet.
+    """
 
     token_redaction: Annotated[
         bool,
