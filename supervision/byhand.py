@@ -53,11 +53,14 @@ def terminate(work: Work, event: Terminate) -> None:
     name = work.name(event.id)
     if child is None:
         work.say(Reply(event.token, NoSuchPlace(f"there is no child {name}")))
-    elif child.phase is Phase.PARKED:
+        return
+    if child.phase is Phase.PARKED:
         work.say(Reply(event.token))
-    elif child.phase in LIVE:
-        if child.token is not None:
-            work.say(Reply(child.token, ChildRunning(f"child {name}: another terminate took over")))
+        return
+    if child.token is not None:
+        work.say(Reply(child.token, ChildRunning(f"child {name}: another terminate took over")))
+        child = work.change(child, token=None)
+    if child.phase in LIVE:
         child = work.change(child, unwanted=True, token=event.token)
         work.tell_to_stop(child, event.mode, event.deadline_ns, final=True)
     else:
@@ -68,6 +71,7 @@ def _terminate_down(work: Work, event: Terminate, child: Child) -> None:
     was_open = child.phase is Phase.OPEN
     if child.phase is not Phase.DOWN:
         work.say(CancelTimer(timer("wait", child)))
+        work.say(CancelTimer(timer("stop", child)))
         child = work.move(child, Move.DUE)
     if child.start_token is not None:
         error = StartError(f"child {work.name(event.id)} was terminated before it was up")

@@ -84,7 +84,9 @@ def _stop(work: Work) -> None:
         if child.start_token is not None:
             error = TreeStopped(f"child {work.name(child.spec.id)}: its supervisor has stopped")
             work.say(Reply(child.start_token, error))
-            work.change(child, start_token=None)
+        if child.token is not None:
+            work.say(Reply(child.token))  # what was to be stopped has stopped, with all the others
+        work.change(child, start_token=None, token=None)
     work.say(CancelTimer(TimerKey("hurry", "", 0)))
     work.turn(Turn.EMPTY)
     exit_ = work.state.exit or SHUTDOWN

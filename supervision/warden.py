@@ -19,7 +19,7 @@ from tickloom.supervision.breaker import Breaker
 from tickloom.supervision.bus import Subscriber, Subscription
 from tickloom.supervision.clocks import NS, Waiter, to_ns
 from tickloom.supervision.core import new_supervisor, step
-from tickloom.supervision.errors import ActorDead
+from tickloom.supervision.errors import ActorDead, TreeStopped
 from tickloom.supervision.executor import Executor
 from tickloom.supervision.exits import Exit, ExitKind
 from tickloom.supervision.incarnation import Incarnation
@@ -405,6 +405,9 @@ class Warden:
             for grandchild in child.state.children:
                 if grandchild.phase in LIVE:
                     self._fence(join(path, grandchild.spec.id), grandchild.epoch, doing)
+                for token in (grandchild.token, grandchild.start_token):
+                    if token is not None:
+                        token.fail(TreeStopped(f"{path}, the child's supervisor, did not {doing} in time"))
             self._drop_strangers(child)
             child.state = new_supervisor(path, child.spec, self._epochs(child))
             child.last_exit = (epoch, exit_)
