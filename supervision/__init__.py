@@ -8,6 +8,7 @@ from tickloom.supervision.bus import Subscription
 from tickloom.supervision.clocks import Clock, SystemClock
 from tickloom.supervision.context import NOTHING, ActorContext
 from tickloom.supervision.deadletters import DeadLetter, DeadLetters
+from tickloom.supervision.deathwatch import Watch
 from tickloom.supervision.errors import (
     ActorDead,
     AlreadyPresent,
@@ -49,7 +50,6 @@ from tickloom.supervision.ref import Ref
 from tickloom.supervision.spec import AutoShutdown, ChildSpec, Restart, Strategy, SupervisorSpec
 from tickloom.supervision.tree import StopReport, Tree
 from tickloom.supervision.views import ActorView
-from tickloom.supervision.warden import Watch
 
 PERMANENT = Restart.PERMANENT
 TRANSIENT = Restart.TRANSIENT

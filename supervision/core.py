@@ -159,14 +159,11 @@ def _down(work: Work, event: ChildDeclined | ChildFailed | ChildExited) -> None:
     was = child.phase
     for purpose in ("start", "stop", "press", "probe"):
         work.say(CancelTimer(timer(purpose, child)))
-    if isinstance(event, ChildDeclined):
-        if was is Phase.STARTING:
-            _declined(work, child)
-        else:
-            _stopped(work, work.move(child, Move.DECLINE), NORMAL)
-    elif was is Phase.STOPPING:
-        move = Move.FAIL if isinstance(event, ChildFailed) else Move.EXIT
-        _stopped(work, work.move(child, move), event.exit)
+    if was is Phase.STOPPING or child.unwanted:
+        move = Move.EXIT if isinstance(event, ChildExited) else Move.FAIL
+        _stopped(work, work.move(child, move), NORMAL if isinstance(event, ChildDeclined) else event.exit)
+    elif isinstance(event, ChildDeclined):
+        _declined(work, child)
     elif isinstance(event, ChildFailed):
         _start_failed(work, work.move(child, Move.FAIL), event.exit)
     else:
@@ -333,7 +330,8 @@ def _due(work: Work, key: TimerKey) -> None:
     elif key.purpose == "start" and child.phase is Phase.STARTING:
         work.say(FenceChild(spec.id, child.epoch, "start"))
         child = work.move(child, Move.OVERRUN)
-        _start_failed(work, child, Exit(ExitKind.OVERRUN, detail=f"was not up after {spec.start_timeout:g} s"))
+        late = Exit(ExitKind.OVERRUN, detail=f"was not up after {spec.start_timeout:g} s")
+        (_stopped if child.unwanted else _start_failed)(work, child, late)
     elif key.purpose == "press" and child.phase is Phase.STOPPING:
         child = work.change(child, stop_mode="now")
         final = child.unwanted or work.state.final

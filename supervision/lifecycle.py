@@ -65,7 +65,6 @@ CHILD_TRANSITIONS: dict[tuple[Phase, Move], Phase] = {
     (Phase.RUNNING, Move.STOP): Phase.STOPPING,
     (Phase.STOPPING, Move.EXIT): Phase.DOWN,
     (Phase.STOPPING, Move.FAIL): Phase.DOWN,
-    (Phase.STOPPING, Move.DECLINE): Phase.DOWN,
     (Phase.STOPPING, Move.OVERRUN): Phase.DOWN,
     (Phase.BACKOFF, Move.DUE): Phase.DOWN,
     (Phase.BACKOFF, Move.PARK): Phase.PARKED,

@@ -18,15 +18,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tickloom.supervision.circles import may_wait
 from tickloom.supervision.clocks import Clock, SystemClock, Waiter
 from tickloom.supervision.envelopes import Answer, Batch, CatchUp, Control, Status, Waiting
 from tickloom.supervision.errors import ActorDead, BreakerOpen, Interrupted
 from tickloom.supervision.lane import Lane
 from tickloom.supervision.life import Life, current_life
 from tickloom.supervision.policy import Counters, MailboxSpec
-
-_circles = threading.Lock()
-"""Guards every `Life.blocked_on` while a producer looks for a circle. Taken only by producers about to wait."""
 
 WORK, IDLE, DRAINED, FENCED = Status.WORK, Status.IDLE, Status.DRAINED, Status.FENCED
 
@@ -387,27 +385,8 @@ class Mailbox:
     def counters(self) -> Counters:
         """Return the account, consistent in itself."""
         with self.lock:
-            n, depth, control = self._tally, len(self._data), len(self._control)
-            return Counters(
-                put=n.put,
-                taken=n.taken,
-                conflated=n.conflated,
-                refused=n.refused,
-                dropped_newest=n.dropped_newest,
-                dropped_oldest=n.dropped_oldest,
-                discarded=n.discarded,
-                declined=n.declined,
-                high_water=max(n.high_water, depth),
-                conflate_errors=n.conflate_errors,
-                control_put=n.control_put,
-                control_taken=n.control_taken,
-                control_lost=n.control_lost,
-                control_high_water=max(n.control_high_water, control),
-                depth=depth,
-                capacity=self._lane.capacity,
-                waiting=len(self._lane.waiting),
-                control_depth=control,
-            )
+            lane = self._lane
+            return self._tally.read(len(self._data), lane.capacity, len(lane.waiting), len(self._control))
 
     def __len__(self) -> int:
         return len(self._data)
@@ -461,17 +440,8 @@ class Mailbox:
         return waiting.outcome == "in"
 
     def _refuse_circle(self, life: Life, waiting: Waiting) -> None:
-        """Refuse the put when every actor from here on waits for the next, and the last for the caller."""
-        with _circles:
-            at: Mailbox | None = self
-            while at is not None and at is not life.mailbox:
-                owner = at.owner_life
-                blocked = owner.blocked_on if owner is not None else None
-                at = blocked[0] if blocked is not None and blocked[1].outcome is None else None
-            if at is None:
-                life.blocked_on = (self, waiting)
-                return
-        self._decide(waiting, "deadlock")
+        if not may_wait(life, self, waiting):
+            self._decide(waiting, "deadlock")
 
     def _decide(self, waiting: Waiting, outcome: str) -> bool:
         """Decide on a waiting message that is still undecided, and end the wait."""

@@ -43,26 +43,6 @@ class MailboxSpec:
             raise SpecError(f"mailbox: policy conflate needs a conflate function, not {self.conflate!r}")
 
 
-@dataclass(slots=True)
-class Tally:
-    """The running account of a mailbox. `Counters` says what the figures mean."""
-
-    put: int = 0
-    taken: int = 0
-    conflated: int = 0
-    refused: int = 0
-    dropped_newest: int = 0
-    dropped_oldest: int = 0
-    discarded: int = 0
-    declined: int = 0
-    high_water: int = 0
-    conflate_errors: int = 0
-    control_put: int = 0
-    control_taken: int = 0
-    control_lost: int = 0
-    control_high_water: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class Counters:
     """A mailbox's account, read in one piece: put = taken + conflated + refused + dropped + discarded + depth.
@@ -99,3 +79,46 @@ class Counters:
         gone = self.conflated + self.refused + self.dropped_newest + self.dropped_oldest + self.discarded
         control = self.control_taken + self.control_lost + self.control_depth
         return self.put == self.taken + gone + self.depth and self.control_put == control
+
+
+@dataclass(slots=True)
+class Tally:
+    """The running account of a mailbox. `Counters` says what the figures mean."""
+
+    put: int = 0
+    taken: int = 0
+    conflated: int = 0
+    refused: int = 0
+    dropped_newest: int = 0
+    dropped_oldest: int = 0
+    discarded: int = 0
+    declined: int = 0
+    high_water: int = 0
+    conflate_errors: int = 0
+    control_put: int = 0
+    control_taken: int = 0
+    control_lost: int = 0
+    control_high_water: int = 0
+
+    def read(self, depth: int, capacity: int, waiting: int, control_depth: int) -> Counters:
+        """Return the account with what is there now."""
+        return Counters(
+            put=self.put,
+            taken=self.taken,
+            conflated=self.conflated,
+            refused=self.refused,
+            dropped_newest=self.dropped_newest,
+            dropped_oldest=self.dropped_oldest,
+            discarded=self.discarded,
+            declined=self.declined,
+            high_water=max(self.high_water, depth),
+            conflate_errors=self.conflate_errors,
+            control_put=self.control_put,
+            control_taken=self.control_taken,
+            control_lost=self.control_lost,
+            control_high_water=max(self.control_high_water, control_depth),
+            depth=depth,
+            capacity=capacity,
+            waiting=waiting,
+            control_depth=control_depth,
+        )

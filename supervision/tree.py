@@ -19,19 +19,21 @@ from tickloom.supervision import events
 from tickloom.supervision.bus import EventBus, Subscriber, Subscription
 from tickloom.supervision.clocks import Clock, Latch, SystemClock, to_ns
 from tickloom.supervision.deadletters import DeadLetters
+from tickloom.supervision.deathwatch import Watch
 from tickloom.supervision.errors import AskTimeout, NoSuchPlace, StartError, SupervisionError, TreeStopped
 from tickloom.supervision.executor import Executor, ThreadExecutor
 from tickloom.supervision.exits import Exit, ExitKind
 from tickloom.supervision.faults import FaultPlan
 from tickloom.supervision.life import current_life
-from tickloom.supervision.lifecycle import Child, Phase
+from tickloom.supervision.lifecycle import Phase
 from tickloom.supervision.orders import Add, Delete, Input, Revive, Terminate
 from tickloom.supervision.place import Memory
 from tickloom.supervision.ref import Ref, Reply
+from tickloom.supervision.registry import Node, join
 from tickloom.supervision.services import Services, canonical
 from tickloom.supervision.spec import ChildSpec, SupervisorSpec
 from tickloom.supervision.views import ActorView, look
-from tickloom.supervision.warden import Node, Warden, Watch, join
+from tickloom.supervision.warden import Warden
 
 MODES = ("drain", "now")
 SPARE = 1.0
@@ -180,7 +182,7 @@ class Tree:
         path = canonical(path)
         if path not in self._services.places and path not in self._warden.nodes:
             raise NoSuchPlace(f"{self.name}: there is no child at {path}")
-        return self._warden.watch(path, subscriber)
+        return self._warden.deaths.watch(path, subscriber)
 
     def events(self) -> list[events.Event]:
         """Return the last events, oldest first."""
@@ -218,7 +220,7 @@ class Tree:
         if mode not in MODES:
             raise ValueError(f"{self.name}: mode must be drain or now, not {mode!r}")
         node, child_id = self._parent_of(path)
-        child = self._child(node, child_id)
+        child = node.child(child_id)
         seconds = timeout if timeout is not None else child.spec.stop_seconds if child is not None else 0.0
         deadline = self.clock.monotonic_ns() + to_ns(seconds)
         self._command(node, lambda token: Terminate(child_id, mode, deadline, token), seconds + SPARE)
@@ -273,7 +275,7 @@ class Tree:
             NoSuchPlace: there is no such child.
         """
         node, child_id = self._parent_of(path)
-        child = self._child(node, child_id)
+        child = node.child(child_id)
         if child is None:
             raise NoSuchPlace(f"{self.name}: there is no child at {canonical(path)}")
         return child.spec
@@ -381,9 +383,6 @@ class Tree:
     def _parent_of(self, path: str) -> tuple[Node, str]:
         parent, _, child_id = canonical(path).rpartition("/")
         return self._node(parent), child_id
-
-    def _child(self, node: Node, child_id: str) -> Child | None:
-        return next((child for child in node.state.children if child.spec.id == child_id), None)
 
     def _no_actor(self, what: str) -> None:
         life = current_life()

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from tickloom.supervision.clocks import NS
 from tickloom.supervision.events import Failure
 from tickloom.supervision.exits import Exit
-from tickloom.supervision.lifecycle import LIVE, Child, Stage
+from tickloom.supervision.lifecycle import LIVE, Child
 from tickloom.supervision.policy import Counters
 
 if TYPE_CHECKING:
+    from tickloom.supervision.registry import Node
     from tickloom.supervision.services import Services
-    from tickloom.supervision.warden import Node, Warden
+    from tickloom.supervision.warden import Warden
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,6 @@ def look(warden: Warden, services: Services) -> ActorView:
 def _supervisor(warden: Warden, services: Services, node: Node, child: Child | None) -> ActorView:
     views = (_child(warden, services, f"{node.path.rstrip('/')}/{one.spec.id}", one) for one in node.state.children)
     breaker = child.breaker.state.value if child is not None and child.breaker is not None else None
-    running = node.state.stage not in (Stage.IDLE, Stage.DONE)
     return ActorView(
         path=node.path,
         kind="supervisor",
@@ -93,7 +93,7 @@ def _supervisor(warden: Warden, services: Services, node: Node, child: Child | N
         breaker=breaker,
         last_failure=None,
         last_exit=node.last_exit[1] if node.last_exit is not None else None,
-        alive=child.phase in LIVE if child is not None else running,
+        alive=child.phase in LIVE if child is not None else node.alive,
         children=tuple(view for view in views if view is not None),
     )
 

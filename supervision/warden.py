@@ -10,21 +10,20 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import partial
 
 from tickloom.supervision import events
 from tickloom.supervision.breaker import Breaker
-from tickloom.supervision.bus import Subscriber, Subscription
 from tickloom.supervision.clocks import NS, Waiter, to_ns
-from tickloom.supervision.core import new_supervisor, step
+from tickloom.supervision.core import step
+from tickloom.supervision.deathwatch import DeathWatch
 from tickloom.supervision.errors import ActorDead, TreeStopped
 from tickloom.supervision.executor import Executor
 from tickloom.supervision.exits import Exit, ExitKind
 from tickloom.supervision.incarnation import Incarnation
 from tickloom.supervision.life import Life
-from tickloom.supervision.lifecycle import LIVE, Child, Stage, SupervisorState
+from tickloom.supervision.lifecycle import LIVE, Stage
 from tickloom.supervision.orders import (
     Begin,
     CancelTimer,
@@ -53,42 +52,10 @@ from tickloom.supervision.orders import (
     Up,
     WatchSuccess,
 )
-from tickloom.supervision.place import Place
+from tickloom.supervision.registry import Node, Registry, join
 from tickloom.supervision.services import Services
-from tickloom.supervision.spec import ChildSpec, SupervisorSpec
+from tickloom.supervision.spec import SupervisorSpec
 from tickloom.supervision.timers import Timers
-
-
-def join(parent: str, child_id: str) -> str:
-    """Return a child's path."""
-    return f"{parent.rstrip('/')}/{child_id}"
-
-
-@dataclass(eq=False)
-class Node:
-    """A supervisor's place: its spec, its present state, and how it ended last."""
-
-    path: str
-    spec: SupervisorSpec
-    parent: Node | None
-    id: str
-    state: SupervisorState
-    epoch: int = 0
-    last_exit: tuple[int, Exit] | None = None
-
-
-@dataclass(eq=False)
-class Watch:
-    """A death watch. `cancel` may be called from anywhere."""
-
-    path: str
-    subscription: Subscription
-    _warden: Warden = field(repr=False)
-
-    def cancel(self) -> None:
-        """Hear nothing more."""
-        self.subscription.cancel()
-        self._warden.post(lambda: self._warden.unwatch(self))
 
 
 class Warden:
@@ -105,13 +72,12 @@ class Warden:
         self._waiter = Waiter()
         self._asleep = False
         self._timers = Timers()
-        self._watches: dict[str, list[Watch]] = {}
         self._over = False
-        self.nodes: dict[str, Node] = {}
+        self._registry = registry = Registry(spec, services)
+        self.nodes = registry.nodes
+        self.root = registry.root
+        self.deaths = DeathWatch(registry, services.bus, self.post)
         self.overruns: dict[str, int] = {}
-        self._last_epochs: dict[str, int] = dict.fromkeys(_paths("/", spec), 0)
-        """Of the places in the tree's own spec, also while they are gone: one that comes back counts on from there."""
-        self.root = self._grow("/", spec, None, "")
         self.on_up: Callable[[], object] = lambda: None
         self.on_end: Callable[[Exit], object] = lambda exit_: None
 
@@ -254,39 +220,10 @@ class Warden:
 
     def _died(self, path: str, epoch: int, exit_: Exit) -> None:
         self._services.bus.publish(events.Exited(path=path, at_ns=self._clock.wall_ns(), epoch=epoch, exit=exit_))
-        for watch in self._watches.get(path, ()):
-            self._services.bus.send(watch.subscription, events.Died(path, epoch, exit_))
+        self.deaths.died(path, epoch, exit_)
 
     def _publish_started(self, path: str, epoch: int) -> None:
         self._services.bus.publish(events.Started(path=path, at_ns=self._clock.wall_ns(), epoch=epoch))
-
-    def watch(self, path: str, subscriber: Subscriber) -> Watch:
-        """Begin a death watch; tells at once when nothing is alive there. From any thread."""
-        watch = Watch(path, self._services.bus.subscribe(subscriber, bounded=False, listed=False), self)
-        if not self.post(partial(self._watch, watch)):
-            self._tell_dead(watch)
-        return watch
-
-    def _watch(self, watch: Watch) -> None:
-        self._watches.setdefault(watch.path, []).append(watch)
-        node, place = self.nodes.get(watch.path), self._services.places.get(watch.path)
-        alive = place.life is not None if place is not None else node is not None and _alive(node)
-        if not alive:
-            self._tell_dead(watch)
-
-    def _tell_dead(self, watch: Watch) -> None:
-        holder = self._services.places.get(watch.path) or self.nodes.get(watch.path)
-        never = (0, Exit(ExitKind.NORMAL, detail="nothing ever ran here"))
-        epoch, exit_ = (holder.last_exit if holder is not None else None) or never
-        self._services.bus.send(watch.subscription, events.Died(watch.path, epoch, exit_))
-
-    def unwatch(self, watch: Watch) -> None:
-        """Forget a watch."""
-        watches = self._watches.get(watch.path, [])
-        if watch in watches:
-            watches.remove(watch)
-        if not watches:
-            self._watches.pop(watch.path, None)
 
     # --- commands ---
 
@@ -299,9 +236,9 @@ class Warden:
             case FenceChild():
                 self._fence(join(node.path, command.id), command.epoch, command.doing)
             case CloseChild():
-                self._close(join(node.path, command.id), command.reason)
+                self._registry.close(join(node.path, command.id), command.reason)
             case ForgetChild():
-                self._forget(join(node.path, command.id))
+                self._registry.forget(join(node.path, command.id))
             case SetTimer():
                 self._timers.set((node.path, command.key), command.at_ns, partial(self._due, node, command.key))
             case SetBackoff():
@@ -346,14 +283,13 @@ class Warden:
     def _start(self, node: Node, command: StartChild) -> None:
         path, spec = join(node.path, command.spec.id), command.spec
         if isinstance(spec.start, SupervisorSpec):
-            child = self.nodes.get(path) or self._grow(path, spec.start, node, spec.id)
-            self._drop_strangers(child)
-            child.state = new_supervisor(path, spec.start, self._epochs(child))
+            child = self.nodes.get(path) or self._registry.grow(path, spec.start, node, spec.id)
+            self._registry.renew(child)
             child.epoch = command.epoch
             self.feed(child, Begin())
             return
-        place = self._services.places.get(path) or self._add_place(path, spec)
-        known = self._child(node, spec.id)
+        place = self._services.places.get(path) or self._registry.add_place(path, spec)
+        known = node.child(spec.id)
         state = known.breaker.state if known is not None and known.breaker is not None else Breaker.CLOSED
         if place.breaker is not state:  # started anew by hand, or with its supervisor: so is its breaker
             place.breaker = state
@@ -408,14 +344,13 @@ class Warden:
                 for token in (grandchild.token, grandchild.start_token):
                     if token is not None:
                         token.fail(TreeStopped(f"{path}, the child's supervisor, did not {doing} in time"))
-            self._drop_strangers(child)
-            child.state = new_supervisor(path, child.spec, self._epochs(child))
+            self._registry.renew(child)
             child.last_exit = (epoch, exit_)
         self._services.bus.publish(events.Overrun(path=path, at_ns=self._clock.wall_ns(), epoch=epoch, doing=doing))
         self._died(path, epoch, exit_)
 
     def _back_off(self, node: Node, command: SetBackoff) -> None:
-        child = self._child(node, command.key.id)
+        child = node.child(command.key.id)
         if child is None:
             return
         delay = child.spec.backoff.delay(command.attempt, self._services.rng)
@@ -434,7 +369,7 @@ class Warden:
 
     def _turn_breaker(self, node: Node, command: TurnBreaker) -> None:
         path = join(node.path, command.id)
-        child = self._child(node, command.id)
+        child = node.child(command.id)
         place = self._services.places.get(path)
         if place is not None and child is not None and child.spec.breaker is not None:
             spec = child.spec.breaker
@@ -467,76 +402,3 @@ class Warden:
         for place in list(self._services.places.values()):
             place.close("stopped")
         self.on_end(exit_)
-
-    # --- places and nodes ---
-
-    def _grow(self, path: str, spec: SupervisorSpec, parent: Node | None, child_id: str) -> Node:
-        """Make the node of a supervisor, and the places of all that its spec names below it."""
-        node = Node(path, spec, parent, child_id, new_supervisor(path, spec), self._last_epochs.get(path, 0))
-        self.nodes[path] = node
-        for child in spec.children:
-            self._add_child(node, child)
-        return node
-
-    def _add_child(self, node: Node, child: ChildSpec) -> None:
-        path = join(node.path, child.id)
-        if isinstance(child.start, SupervisorSpec):
-            self._grow(path, child.start, node, child.id)
-        else:
-            self._add_place(path, child)
-
-    def _add_place(self, path: str, spec: ChildSpec) -> Place:
-        place = self._services.places[path] = Place(path, spec, self._services)
-        place.epoch = self._last_epochs.get(path, 0)
-        return place
-
-    def _child(self, node: Node, child_id: str) -> Child | None:
-        return next((child for child in node.state.children if child.spec.id == child_id), None)
-
-    def _epochs(self, node: Node) -> dict[str, int]:
-        """Return the last epoch used at each place below a supervisor."""
-        epochs = dict.fromkeys((child.id for child in node.spec.children), 0)
-        for child_id in epochs:
-            path = join(node.path, child_id)
-            holder = self._services.places.get(path) or self.nodes.get(path)
-            epochs[child_id] = holder.epoch if holder is not None else self._last_epochs.get(path, 0)
-        return epochs
-
-    def _drop_strangers(self, node: Node) -> None:
-        """Forget children that were added by hand: a supervisor that is restarted has those of its spec, as in OTP."""
-        known = {child.id for child in node.spec.children}
-        for child in node.state.children:
-            if child.spec.id not in known:
-                self._forget(join(node.path, child.spec.id))
-        for spec in node.spec.children:
-            path = join(node.path, spec.id)
-            if path not in self.nodes and path not in self._services.places:
-                self._add_child(node, spec)
-
-    def _close(self, path: str, reason: str) -> None:
-        """Close the place, or all places below the supervisor."""
-        for below, place in list(self._services.places.items()):
-            if below == path or below.startswith(path + "/"):
-                place.close(reason)
-
-    def _forget(self, path: str) -> None:
-        self._close(path, "deleted")
-        for holders in (self._services.places, self.nodes):
-            for below in [held for held in holders if held == path or held.startswith(path + "/")]:
-                holder = holders.pop(below)
-                self._services.dead_letters.forget(below)
-                if below in self._last_epochs:
-                    self._last_epochs[below] = holder.epoch
-
-
-def _paths(path: str, spec: SupervisorSpec) -> Iterator[str]:
-    """Yield the paths of all that a spec names."""
-    for child in spec.children:
-        below = join(path, child.id)
-        yield below
-        if isinstance(child.start, SupervisorSpec):
-            yield from _paths(below, child.start)
-
-
-def _alive(node: Node) -> bool:
-    return node.state.stage in (Stage.STARTING, Stage.RUNNING, Stage.STOPPING)

@@ -31,7 +31,7 @@ from tickloom.supervision.lifecycle import (
     Stage,
     Turn,
 )
-from tickloom.supervision.orders import Begin, ChildExited, ChildUp, Halt, StartChild
+from tickloom.supervision.orders import Begin, ChildExited, ChildUp, Halt, SetBackoff, StartChild
 
 AT_ONCE = Backoff(base=0)
 
@@ -408,3 +408,31 @@ def test_the_tree_says_when_each_incarnation_came_up_and_went(stage, kit):
     downs = [(e.path, e.epoch) for e in history(tree, Exited)]
     assert ups == [("/a", 1), ("/", 1), ("/a", 2)]
     assert downs == [("/a", 1), ("/a", 2), ("/", 1)]
+
+
+def test_a_child_that_dies_while_its_group_still_starts_is_dealt_with_once_the_group_is_up():
+    state, _ = step(pure("a", "b"), Begin(), 0)
+    state, _ = step(state, ChildUp("a", 1), 0)
+    state, commands = step(state, ChildExited("a", 1, Exit(ExitKind.CRASH, ValueError("early"))), 0)
+    assert state.stage is Stage.STARTING
+    assert not [c for c in commands if isinstance(c, StartChild)]
+    state, commands = step(state, ChildUp("b", 1), 0)
+    assert state.stage is Stage.RUNNING
+    assert [c.key.id for c in commands if isinstance(c, SetBackoff)] == ["a"]
+
+
+def test_a_temporary_child_that_declines_is_not_kept(stage, kit, epochs):
+    _, tree = stage(kit.worker("a"))
+    tree.start_child("/", ChildSpec("b", lambda context: None, restart="temporary"))
+    assert epochs(tree) == {"/": 1, "/a": 1}
+
+
+def test_a_drain_by_hand_is_over_at_its_deadline_also_when_the_child_cannot_come_up_to_finish(stage, kit):
+    slow = Backoff(base=100, cap=100, jitter=0)
+    dispatcher, tree = stage(kit.worker("a", max_batch=1, backoff=slow), intensity=5)
+    tree.ref("/a").put(kit.crash)
+    tree.ref("/a").put("never handled")
+    tree.drain("/a", timeout=3)
+    assert dispatcher.seconds() == 3
+    assert tree.snapshot().find("/a").state == "parked"
+    assert tree.dead_letters.counts_for("/a") == {"terminated": 2}

@@ -301,3 +301,36 @@ def test_splitting_in_halves_keeps_the_order_and_ends():
     assert halve([1, 2, 3]) == ([1], [2, 3])
     assert halve([1]) is None
     assert halve([]) is None
+
+
+def test_a_stop_in_the_midst_of_emitting_keeps_what_is_not_out_for_the_next_incarnation(
+    plant, kit, probe, faults, until
+):
+    class Out:
+        def initial(self):
+            return 0
+
+        def step(self, state, messages):
+            return state, [f"{message}.{part}" for message in messages for part in range(4)]
+
+        split = staticmethod(halve)
+
+    class Emitting(FoldActor):
+        def emit(self, output):
+            probe.put(output)
+
+    reached, release = faults.hold("/a", "on_emit", nth=2)
+    tree = plant(
+        kit.worker("b", backoff=AT_ONCE),
+        ChildSpec("a", lambda context: Emitting(context, Out())),
+        strategy="one_for_all",
+        faults=faults,
+    )
+    tree.ref("/a").put("m")
+    assert reached.wait(5)
+    tree.ref("/b").tell(kit.crash)
+    until(lambda: tree.snapshot().find("/a").state == "stopping")
+    release.set()
+    probe.wait_for(4)
+    assert probe.messages == ["m.0", "m.1", "m.2", "m.3"]
+    assert tree.snapshot().find("/a").epoch == 2

@@ -631,3 +631,17 @@ def test_a_waiter_is_woken_or_expires_whichever_comes_first():
     assert not waiter.block(0)
     assert waiter.expired
     assert not waiter.wake()
+
+
+def test_control_that_comes_back_to_a_closed_mailbox_is_accounted_for():
+    box, lost = lettered()
+    reply = Reply()
+    box.put_control("question", "me", reply)
+    box.put_control("order", "me")
+    control = box.poll(0, 1, lambda: None)[1]
+    box.close("stopped")
+    box.give_back(control)
+    with pytest.raises(ActorDead, match="stopped"):
+        reply.result()
+    assert lost == [("order", "me", "stopped")]
+    assert box.counters().balanced

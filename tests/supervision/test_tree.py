@@ -739,3 +739,17 @@ def test_a_mailboxs_bound_can_be_changed_while_it_runs_and_that_is_an_event(plan
     change = next(event for event in tree.events() if isinstance(event, CapacityChanged))
     assert (change.path, change.before, change.after) == ("/a", 1, 3)
     release.set()
+
+
+def test_when_the_system_has_no_more_threads_that_is_a_failed_start(plant, kit, monkeypatch):
+    tree = plant(kit.worker("a"))
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(StartError, match=r"/b failed to start.*can't start new thread"):
+        tree.start_child("/", kit.worker("b"))
+    monkeypatch.undo()
+    tree.start_child("/", kit.worker("b"))
+    assert tree.ref("/b").ask(lambda actor: "up") == "up"
