@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 
 from tickloom.actors.bars.activity import ActivityState
@@ -16,6 +17,7 @@ from tickloom.actors.bars.digest import combine_digests
 from tickloom.actors.bars.fold import TimeframeState
 from tickloom.actors.bars.reduce import ReduceState
 from tickloom.actors.checkpoint.states import States
+from tickloom.actors.health.fold import HealthFold, HealthState, Limits
 from tickloom.actors.ledger.fold import LedgerState, lost
 from tickloom.actors.recorder.writer import LogWriter
 from tickloom.actors.sinks.history import NONE_KEPT, HistoryState, Latest, Window, latest, table
@@ -25,7 +27,7 @@ from tickloom.actors.statistics.fold import StatisticsState, snapshot
 from tickloom.actors.validation.fold import Counts, ValidationState
 from tickloom.config.timeframes import Timeframe
 from tickloom.errors import UsageError
-from tickloom.messages.reports import Statistics
+from tickloom.messages.reports import Health, Statistics
 from tickloom.recovery import seeds
 from tickloom.streams import BarStream
 from tickloom.summary import Summary
@@ -34,6 +36,7 @@ from tickloom.supervision.faults import FaultPlan
 from tickloom.wiring import (
     CHECKPOINT,
     FINEST,
+    HEALTH,
     HISTORY,
     LEDGER,
     PARQUET,
@@ -109,14 +112,16 @@ class Engine:
         self._drain(HISTORY)
         self.tree.settle(PUBLISHER, DRAIN_S)
         self.tree.ref(PUBLISHER).ask(CloseAll(), DRAIN_S)
-        self._drain(STATISTICS)
+        measured = (STATISTICS,) if wires.settings.flags.bounded_statistics else ()
+        for path in measured:
+            self._drain(path)
         if wires.recorder is not None:
             self._drain(RECORDER)
             writer = self.tree.recall(RECORDER)
             if isinstance(writer, LogWriter) and (writer.failing or writer.counters.lost_frames):
                 missing = writer.counters.lost_frames + writer.waiting
                 self.unwritten += (f"the log in {writer.directory} lacks {missing} items: the disk refused them",)
-        paths = (VALIDATION, FINEST, LEDGER, HISTORY, STATISTICS, *timeframes)
+        paths = (VALIDATION, FINEST, LEDGER, HISTORY, *measured, *timeframes)
         self._final = {path: self.committed(path) for path in paths}
         self._ended = True
 
@@ -164,13 +169,12 @@ class Engine:
         """
         validation: ValidationState = self.committed(VALIDATION) or ValidationState()
         ledger: LedgerState = self.committed(LEDGER) or LedgerState()
-        statistics: StatisticsState = self.committed(STATISTICS) or StatisticsState()
         counts: Counts = validation.counts
         carried = self.wires.carried or States()
         refused = max((entry.refused for entry in ledger.entries.values()), default=0)
         rejected = sum(counts.rejected.values())
         paths = {str(each): timeframe_path(each) for each in self.wires.timeframes}
-        measured = snapshot(statistics).latency if latency else None
+        measured = self.statistics().latency if latency else None
         return Summary(
             ticks=received,
             rejected=rejected + refused,
@@ -205,8 +209,24 @@ class Engine:
     # --- reading ------------------------------------------------------------
 
     def statistics(self) -> Statistics:
-        """Return a snapshot of the counters."""
+        """Return a snapshot of the counters; of the few that the account needs, while the flag is off."""
+        if not self.wires.settings.flags.bounded_statistics:
+            counts = (self.committed(VALIDATION) or ValidationState()).counts
+            return Statistics(ticks=counts.accepted, rejected=dict(counts.rejected))
         return snapshot(self.committed(STATISTICS) or StatisticsState())
+
+    def health(self) -> Health:
+        """Return what the health actor committed last; when it is not running, that it is not comes first."""
+        state: HealthState | None = self.committed(HEALTH)
+        health = HealthFold(Limits(), lambda contract, ns: True).view(state or HealthState())
+        if not self.running and not self.ended:
+            reason = "the actor tree has ended by itself: stop the session and look at its last events"
+            return msgspec.structs.replace(health, status="unhealthy", reasons=(reason, *health.reasons))
+        actor = self.view().find(HEALTH)
+        if self.running and actor.breaker not in (None, "closed"):
+            reason = f"the breaker of {HEALTH} is {actor.breaker}: what follows is what it said last"
+            health = msgspec.structs.replace(health, status="unhealthy", reasons=(reason, *health.reasons))
+        return health
 
     def view(self) -> ActorView:
         """Return the tree as it is now."""

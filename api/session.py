@@ -13,117 +13,47 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import suppress
-from importlib import metadata
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, TypeVar
 
-import msgspec
 import pyarrow as pa
 
-from tickloom.actors.checkpoint.files import Checkpoint, checkpoints_in
-from tickloom.actors.checkpoint.files import write as write_checkpoint
-from tickloom.actors.checkpoint.shell import CheckpointActor
-from tickloom.actors.checkpoint.states import Cut, States
-from tickloom.actors.clock.shell import ClockActor
+from tickloom.actors.checkpoint.files import checkpoints_in
 from tickloom.actors.connection.address import open_session
-from tickloom.actors.connection.dial import HubSettings
-from tickloom.actors.connection.gaps import GapTracker
-from tickloom.actors.connection.reconnect import Policy
 from tickloom.actors.connection.rest import RestClient
-from tickloom.actors.connection.shell import Follow, HubActor, NotFollowedError, Unfollow
-from tickloom.actors.health.fold import HealthFold, HealthState, Limits
-from tickloom.actors.health.shell import actor_state
+from tickloom.actors.connection.shell import Follow, NotFollowedError, Unfollow
 from tickloom.actors.http.guard import LOOPBACK
-from tickloom.actors.http.shell import HttpActor
-from tickloom.actors.http.views import Views
 from tickloom.actors.recorder.errors import LogError
 from tickloom.actors.recorder.reader import LogReader
-from tickloom.actors.recorder.shell import RecorderActor
-from tickloom.actors.recorder.writer import LogOptions, LogWriter
-from tickloom.actors.sequencer import Sequencer
+from tickloom.actors.recorder.writer import LogWriter
 from tickloom.actors.sinks.history import Latest
-from tickloom.actors.token.core import Policy as TokenPolicy
 from tickloom.actors.token.messages import CurrentToken
-from tickloom.actors.token.shell import TokenActor
-from tickloom.config.calendars import Calendar
+from tickloom.assembly import Parts, last_checkpoint, put_together
+from tickloom.beginning import open_log
 from tickloom.config.credentials import Credentials, load_credentials
 from tickloom.config.secrets import Secret
 from tickloom.config.settings import Settings
 from tickloom.config.sources import load
 from tickloom.engine import STREAM_CAPACITY, Engine
 from tickloom.errors import Cancelled, FeedLostError, UsageError
-from tickloom.messages.control import AnyControl, Gap, SessionStarted, SessionStopped, Unsubscribed
+from tickloom.messages.control import SessionStopped
 from tickloom.messages.market import Instrument
 from tickloom.messages.reports import Health, LinkState, Statistics
 from tickloom.preflight import Cleared, check_folders, clear, find
-from tickloom.recovery import Recovered, fingerprint, recover
+from tickloom.recovery import Recovered, recover
 from tickloom.streams import BarStream
 from tickloom.summary import Summary
-from tickloom.supervision import (
-    NOTHING,
-    ActorContext,
-    ActorView,
-    ChildSpec,
-    Event,
-    MailboxSpec,
-    StartError,
-    SystemClock,
-)
+from tickloom.supervision import NOTHING, ActorView, Event, StartError, SystemClock
 from tickloom.supervision.faults import FaultPlan
-from tickloom.wiring import (
-    CLOCK,
-    HEALTH,
-    HTTP,
-    MARKET,
-    MS,
-    PARQUET,
-    RECORDER,
-    STATISTICS,
-    TOKEN,
-    VALIDATION,
-    Specs,
-    Wires,
-)
+from tickloom.waiting import ASK_S, CALLED_OFF, Pending, run
+from tickloom.wiring import CLOCK, HTTP, MARKET, RECORDER, TOKEN
 
-T = TypeVar("T")
 _numbers = itertools.count(1)
 _log = logging.getLogger("tickloom.session")
 
 FIRST_LINK_S = 30.0
 """Longest `start` waits for the first connection to be up; a feed that was up once is waited for without end."""
-
-ASK_S = 0.1
-"""How often `start` asks whether to give up."""
-
-LAST_WAIT_S = 2.0
-"""Longest a log-in that was called off is waited for; what is left of it then is the resolver's, and ends by itself."""
-
-CUT_OFF = "the process that recorded before ended without stopping"
-"""The cause of the gaps between a session that was cut off and the one that goes on."""
-
-CALLED_OFF = "the session was called off before it had started"
-
-
-class Pending(Generic[T]):
-    """The outcome of a call that waits: done already (from a thread), or to be awaited (from a coroutine)."""
-
-    def __init__(self, work: Callable[[], T], *, now: bool) -> None:
-        self._work = work
-        self._value: list[T] = [work()] if now else []
-
-    def __await__(self) -> Any:
-        if not self._value:
-            self._value.append((yield from asyncio.to_thread(self._work).__await__()))
-        return self._value[0]
-
-    def result(self) -> T:
-        """Return the outcome, waiting for it in this thread."""
-        if not self._value:
-            self._value.append(self._work())
-        return self._value[0]
 
 
 class Session:
@@ -158,6 +88,7 @@ class Session:
         self._dashboard_token = Secret(secrets.token_urlsafe(24))
         self._clock = SystemClock()
         self._engine: Engine | None = None
+        self._parts: Parts | None = None
         self._instruments: dict[str, Instrument] = {}
         self._following = threading.Lock()
         self._summary: Summary | None = None
@@ -192,33 +123,22 @@ class Session:
         record = Path(settings.recorder.dir) if settings.recorder.dir else None
         credentials = self._credentials or load_credentials()
         check_folders({"output": out, "log": record})
-        cleared = _run(lambda: clear(settings, credentials, settings.session.contracts), cancelled)
+        cleared = run(lambda: clear(settings, credentials, settings.session.contracts), cancelled)
         self._instruments = dict(cleared.instruments)
         self._began_ns = self._clock.wall_ns()
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
-        log = None if record is None else self._open_log(record)
+        log = None if record is None else open_log(settings, record, self._began_ns)
         try:
             if log is not None and log.last_seq is not None:
                 self._recover(log, cancelled)
-            wires = self._wires(out, log, credentials, cleared)
-            engine = Engine(wires, name=f"tickloom-{next(_numbers)}", clock=self._clock, faults=self._faults)
+            parts = self._gather(out, log, credentials, cleared)
+            name = f"tickloom-{next(_numbers)}"
+            engine = put_together(parts, name, self._clock, self._faults, lambda: self._instruments)
         except BaseException:
             if log is not None:
                 log.abandon()
             raise
-        wires.views = self._views(engine)
-        if log is not None:
-            wires.states = engine.states
-        outlets = [engine.tree.ref(VALIDATION)]
-        if log is not None:
-            outlets.append(engine.tree.ref(RECORDER))
-        wires.sequencer = Sequencer(outlets, next_seq=self._last_before + 1)
-        wires.sequencer.offer(self._started())
-        for left in self._left_behind():
-            wires.sequencer.offer(left)
-        health = engine.tree.ref(HEALTH)
-        engine.tree.subscribe(lambda event: _tell_health(health, event))
         try:
             engine.start()
         except BaseException as error:  # noqa: BLE001 - it goes on, in plainer words where there are any
@@ -226,7 +146,7 @@ class Session:
             if log is not None:
                 log.abandon()
             raise (_plain(error) if isinstance(error, StartError) else error) from None
-        self._engine = engine
+        self._engine, self._parts = engine, parts
         try:
             self._await_link(cancelled)
         except BaseException:
@@ -258,7 +178,8 @@ class Session:
                     out=self.settings.sinks.out or None,
                     latency=True,
                 )
-                self._last_checkpoint(engine)
+                assert self._parts is not None
+                last_checkpoint(self._parts, engine)
             finally:
                 engine.stop()
             return self._summary
@@ -317,7 +238,7 @@ class Session:
             async with open_session(self.settings.gateway.ca_file or None) as http:
                 return await find(RestClient(self.settings.gateway.api_url, http), token, self.settings, contract)
 
-        instrument = _run(look_up)
+        instrument = run(look_up)
         try:
             engine.tree.ref(MARKET).ask(Follow(instrument), FIRST_LINK_S)
         except NotFollowedError as error:
@@ -384,7 +305,7 @@ class Session:
 
     def health(self) -> Health:
         """Return the session's health, with the reasons in words. Waits for nobody."""
-        return _health_of(self._running())
+        return self._running().health()
 
     def tree(self) -> ActorView:
         """Return the actor tree as it is: path, state, epoch, mailbox, restarts, breaker, last failure, rate."""
@@ -475,22 +396,6 @@ class Session:
                 why = f": {self._trouble}" if self._trouble else ""
                 raise FeedLostError(f"the market hub was not up within {FIRST_LINK_S:g} s{why}")
 
-    def _started(self) -> SessionStarted:
-        settings = self.settings
-        calendars: dict[str, Calendar] = {}
-        for contract in self._instruments:
-            calendar = settings.calendar_for(contract)
-            calendars[calendar.name] = calendar
-        return SessionStarted(
-            recv_ns=self._began_ns,
-            version=metadata.version("tickloom"),
-            settings=settings.redacted(),
-            instruments=tuple(self._instruments.values()),
-            timeframes=tuple(settings.session.timeframes),
-            calendars={name: calendar.to_dict() for name, calendar in calendars.items()},
-            resumed=self._recovered is not None and self._recovered.cut_off,
-        )
-
     def _recover(self, log: LogWriter, cancelled: Callable[[], bool]) -> None:
         """Learn what the log has come to, so as to go on from there."""
         with LogReader(log.directory) as reader:
@@ -499,214 +404,20 @@ class Session:
         for warning in self._recovered.warnings:
             _log.warning(warning)
 
-    def _missing(self) -> GapTracker:
-        """Return what is missing of the contracts that were followed when a session was cut off, and are again."""
-        tracker = GapTracker()
-        recovered = self._recovered
-        for contract in self._instruments:
-            if recovered is not None and recovered.cut_off and contract in recovered.states.reduce.followed:
-                tracker.resume(contract, recovered.states.newest(contract), CUT_OFF)
-        return tracker
-
-    def _left_behind(self) -> Iterator[AnyControl]:
-        """Yield the end of each contract that a session followed which was cut off, and this one does not."""
-        recovered = self._recovered
-        if recovered is None or not recovered.cut_off:
-            return
-        now = self._began_ns
-        for contract in sorted(recovered.states.reduce.followed - self._instruments.keys()):
-            newest = recovered.states.newest(contract)
-            yield Gap(recv_ns=now, contract=contract, from_ns=newest, to_ns=max(now, newest + 1), cause=CUT_OFF)
-            yield Unsubscribed(recv_ns=now, contract=contract)
-
-    @property
-    def _last_before(self) -> int:
-        return 0 if self._recovered is None else self._recovered.last_seq
-
-    def _seal(self, states: States) -> Checkpoint:
-        return Checkpoint(self._began_ns, fingerprint(self.settings), states)
-
-    def _last_checkpoint(self, engine: Engine) -> None:
-        """Write down what the log has come to, so that the next session need not read it."""
-        log = engine.tree.recall(RECORDER) if engine.wires.recorder is not None else NOTHING
-        states = Cut(self._last_before).look(engine.states())
-        if log is NOTHING or states is None or log.synced_seq is None or log.synced_seq < states.last_seq:
-            return
-        try:
-            write_checkpoint(log.directory, self._seal(states))
-        except OSError as error:
-            _log.warning(
-                "no checkpoint could be written in %s: %s; the next session reads the log", log.directory, error
-            )
-
-    def _wires(self, out: Path | None, log: LogWriter | None, credentials: Credentials, cleared: Cleared) -> Wires:
-        settings = self.settings
-        specs = Specs(settings)
-        gateway = settings.gateway
-        wires = Wires(settings=settings, session=f"{self._began_ns // MS}", out=out, on_health=self._on_health)
-
-        def sequencer() -> Sequencer:
-            assert wires.sequencer is not None
-            return wires.sequencer
-
-        def recorder(context: ActorContext) -> RecorderActor:
-            assert log is not None
-            return RecorderActor(context, lambda: log, context.ref(HEALTH))
-
-        def checkpoint(context: ActorContext) -> CheckpointActor:
-            assert log is not None
-            assert wires.states is not None
-            recorder, every_s = context.ref(RECORDER), settings.recorder.checkpoint_s
-            return CheckpointActor(
-                context, log.directory, wires.states, recorder, self._seal, every_s, self._last_before
-            )
-
-        def token(context: ActorContext) -> TokenActor:
-            return TokenActor(
-                context,
-                credentials=credentials,
-                token=cleared.token,
-                hubs=[context.ref(MARKET)],
-                health=context.ref(HEALTH),
-                record=sequencer().offer,
-                policy=TokenPolicy(renew_at=gateway.renew_at),
-                api_url=gateway.api_url,
-                open_session=lambda: open_session(gateway.ca_file or None),
-            )
-
-        def market(context: ActorContext) -> HubActor:
-            return HubActor(
-                context,
-                "market",
-                settings=HubSettings(
-                    url=gateway.market_hub_url,
-                    auth_transport=gateway.auth_transport,
-                    negotiate=gateway.negotiate,
-                    connect_timeout=gateway.connect_timeout_s,
-                ),
-                policy=Policy(base=gateway.reconnect_base_s, cap=gateway.reconnect_cap_s),
-                instruments=cleared.instruments,
-                streams=("trades", "quotes"),
-                accounts=(),
-                sequencer=sequencer(),
-                token=context.ref(TOKEN),
-                health=context.ref(HEALTH),
-                listener=self._on_link,
-                open_session=lambda: open_session(gateway.ca_file or None),
-                first_tick=1 if log is None else max(log.opening.next_tick, 1),
-                gaps=self._missing(),
-            )
-
-        def clock(context: ActorContext) -> ClockActor:
-            paths = (STATISTICS, HEALTH, PARQUET) if out is not None else (STATISTICS, HEALTH)
-            listeners = tuple(context.ref(path) for path in paths)
-            return ClockActor(context, sequencer(), listeners, settings.session.beat_ms / 1000)
-
-        def http(context: ActorContext) -> HttpActor:
-            assert wires.views is not None
-            token, key = self._dashboard_token, self._dashboard_key
-            return HttpActor(context, wires.views, port=settings.http.port, token=token, key=key)
-
-        if settings.http.enabled:
-            wires.http = specs.child("http", http, MailboxSpec(capacity=16))
-        boxes = settings.mailboxes
-        if log is not None:
-            wires.recorder = specs.child("recorder", recorder, MailboxSpec(capacity=boxes.recorder))
-            wires.checkpoint = specs.child("checkpoint", checkpoint, MailboxSpec(capacity=16))
-        if self._recovered is not None:
-            wires.carried = self._recovered.states
-        feed: list[ChildSpec] = [
-            specs.child("token", token, MailboxSpec(capacity=16)),
-            specs.child("market", market, MailboxSpec(capacity=16)),
-        ]
-        wires.feed = tuple(feed)
-        wires.clock = specs.child("clock", clock, MailboxSpec(capacity=16))
-        return wires
-
-    def _views(self, engine: Engine) -> Views:
-        """Return what the dashboard may see: what actors have committed, and nothing it could change."""
-        return Views(
-            session=engine.wires.session,
-            version=metadata.version("tickloom"),
-            started_ns=self._began_ns,
-            timeframes=tuple(str(each) for each in engine.wires.timeframes),
-            instruments=lambda: self._instruments,
-            window=lambda contract, timeframe: engine.history().windows.get((contract, timeframe)),
-            health=lambda: _health_of(engine),
-            statistics=engine.statistics,
-            tree=engine.view,
-            events=engine.tree.events,
+    def _gather(self, out: Path | None, log: LogWriter | None, credentials: Credentials, cleared: Cleared) -> Parts:
+        return Parts(
+            settings=self.settings,
+            credentials=credentials,
+            cleared=cleared,
+            began_ns=self._began_ns,
+            out=out,
+            log=log,
+            recovered=self._recovered,
+            on_link=self._on_link,
+            on_health=self._on_health,
+            http_token=self._dashboard_token,
+            http_key=self._dashboard_key,
         )
-
-    def _open_log(self, directory: Path) -> LogWriter:
-        r = self.settings.recorder
-        options = LogOptions(
-            batch_rows=r.batch_rows,
-            batch_ns=r.batch_ms * MS,
-            sync_ns=r.sync_ms * MS,
-            segment_bytes=r.segment_mb * 1_048_576,
-            segment_ns=r.segment_minutes * 60_000 * MS,
-            retain_bytes=r.retention_mb * 1_048_576 or None,
-            retain_ns=r.retention_hours * 3_600_000 * MS or None,
-        )
-        return LogWriter(directory, session=f"{self._began_ns // MS}", options=options)
-
-
-def _health_of(engine: Engine) -> Health:
-    """Return what the health actor committed last; when it is not running, that it is not comes first."""
-    state: HealthState | None = engine.committed(HEALTH)
-    health = HealthFold(Limits(), lambda contract, ns: True).view(state or HealthState())
-    if not engine.running and not engine.ended:
-        reason = "the actor tree has ended by itself: stop the session and look at its last events"
-        return msgspec.structs.replace(health, status="unhealthy", reasons=(reason, *health.reasons))
-    actor = engine.view().find(HEALTH)
-    if engine.running and actor.breaker not in (None, "closed"):
-        reason = f"the breaker of {HEALTH} is {actor.breaker}: what follows is what it said last"
-        health = msgspec.structs.replace(health, status="unhealthy", reasons=(reason, *health.reasons))
-    return health
-
-
-def _tell_health(health: Any, event: Event) -> None:
-    state = actor_state(event)
-    if state is not None:
-        health.offer(state)
-
-
-def _run(work: Callable[[], Coroutine[Any, Any, T]], cancelled: Callable[[], bool] = lambda: False) -> T:
-    """Run the coroutine that `work` makes to its end in a loop of its own: also where this thread runs one already.
-
-    It is cancelled, and waited for, when `cancelled` says so or this thread is interrupted.
-    """
-    outcome: list[T] = []
-    failure: list[BaseException] = []
-    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]] = []
-
-    async def known() -> T:
-        running.append((asyncio.get_running_loop(), asyncio.ensure_future(work())))
-        return await running[0][1]
-
-    def target() -> None:
-        try:
-            outcome.append(asyncio.run(known()))
-        except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
-            failure.append(error)
-
-    thread = threading.Thread(target=target, name="tickloom-preflight", daemon=True)
-    thread.start()
-    try:
-        while thread.is_alive():
-            thread.join(ASK_S)
-            if thread.is_alive() and cancelled():
-                raise Cancelled(CALLED_OFF)
-    except BaseException:
-        for loop, task in running:
-            with suppress(RuntimeError):  # it may have come to its end just now
-                loop.call_soon_threadsafe(task.cancel)
-        thread.join(LAST_WAIT_S)
-        raise
-    if failure:
-        raise failure[0]
-    return outcome[0]
 
 
 def _plain(error: StartError) -> Exception:

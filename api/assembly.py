@@ -1,0 +1,228 @@
+"""How the tree of a live session is put together: the actors that only a live session has, and what they are given.
+
+`tickloom.wiring` knows the tree; a replay uses it with a source of its own. Here are the token, the hubs, the clock,
+the recorder with its checkpoints, and the dashboard. Nothing here runs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from tickloom.actors.checkpoint.files import Checkpoint
+from tickloom.actors.checkpoint.files import write as write_checkpoint
+from tickloom.actors.checkpoint.shell import CheckpointActor
+from tickloom.actors.checkpoint.states import Cut, States
+from tickloom.actors.clock.shell import ClockActor
+from tickloom.actors.connection.address import open_session
+from tickloom.actors.connection.dial import HubSettings
+from tickloom.actors.connection.reconnect import Policy
+from tickloom.actors.connection.shell import HubActor
+from tickloom.actors.health.shell import actor_state
+from tickloom.actors.http.shell import HttpActor
+from tickloom.actors.http.views import Views
+from tickloom.actors.recorder.shell import RecorderActor
+from tickloom.actors.recorder.writer import LogWriter
+from tickloom.actors.sequencer import Sequencer
+from tickloom.actors.token.core import Policy as TokenPolicy
+from tickloom.actors.token.shell import TokenActor
+from tickloom.beginning import left_behind, missing, session_name, started
+from tickloom.config.credentials import Credentials
+from tickloom.config.secrets import Secret
+from tickloom.config.settings import Settings
+from tickloom.engine import Engine
+from tickloom.messages.market import Instrument
+from tickloom.messages.reports import Health, LinkState
+from tickloom.preflight import Cleared
+from tickloom.recovery import Recovered, fingerprint
+from tickloom.supervision import NOTHING, ActorContext, Clock, Event, MailboxSpec, Ref
+from tickloom.supervision.faults import FaultPlan
+from tickloom.wiring import HEALTH, MARKET, PARQUET, RECORDER, STATISTICS, TOKEN, VALIDATION, Specs, Wires
+
+_log = logging.getLogger("tickloom.session")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a live session is put together from.
+
+    Attributes:
+        settings, credentials, cleared: what was asked for, by whom, and what the gateway said of it.
+        began_ns: when; names the session.
+        out, log: where bars and log go; None: nowhere.
+        recovered: what the log had come to.
+        on_link, on_health: called with every change, in an actor's thread.
+        http_token, http_key: what lets a reader in to the dashboard, and what its cookies are made from.
+    """
+
+    settings: Settings
+    credentials: Credentials
+    cleared: Cleared
+    began_ns: int
+    out: Path | None
+    log: LogWriter | None
+    recovered: Recovered | None
+    on_link: Callable[[LinkState], None]
+    on_health: Callable[[Health], None]
+    http_token: Secret
+    http_key: Secret
+
+    @property
+    def last_before(self) -> int:
+        """The last sequence number before the session's own."""
+        return 0 if self.recovered is None else self.recovered.last_seq
+
+    def seal(self, states: States) -> Checkpoint:
+        """Return what a checkpoint of these states says."""
+        return Checkpoint(self.began_ns, fingerprint(self.settings), states)
+
+
+def assemble(parts: Parts) -> Wires:
+    """Return the wires of a live session. Its sequencer, states and views follow once there is a tree."""
+    settings, log = parts.settings, parts.log
+    specs = Specs(settings)
+    gateway = settings.gateway
+    wires = Wires(settings=settings, session=session_name(parts.began_ns), out=parts.out, on_health=parts.on_health)
+
+    def sequencer() -> Sequencer:
+        assert wires.sequencer is not None
+        return wires.sequencer
+
+    def recorder(context: ActorContext) -> RecorderActor:
+        assert log is not None
+        return RecorderActor(context, lambda: log, context.ref(HEALTH))
+
+    def checkpoint(context: ActorContext) -> CheckpointActor:
+        assert log is not None
+        assert wires.states is not None
+        recorder, every_s = context.ref(RECORDER), settings.recorder.checkpoint_s
+        return CheckpointActor(context, log.directory, wires.states, recorder, parts.seal, every_s, parts.last_before)
+
+    def token(context: ActorContext) -> TokenActor:
+        return TokenActor(
+            context,
+            credentials=parts.credentials,
+            token=parts.cleared.token,
+            hubs=[context.ref(MARKET)],
+            health=context.ref(HEALTH),
+            record=sequencer().offer,
+            policy=TokenPolicy(renew_at=gateway.renew_at),
+            api_url=gateway.api_url,
+            open_session=lambda: open_session(gateway.ca_file or None),
+        )
+
+    def market(context: ActorContext) -> HubActor:
+        return HubActor(
+            context,
+            "market",
+            settings=HubSettings(
+                url=gateway.market_hub_url,
+                auth_transport=gateway.auth_transport,
+                negotiate=gateway.negotiate,
+                connect_timeout=gateway.connect_timeout_s,
+            ),
+            policy=Policy(base=gateway.reconnect_base_s, cap=gateway.reconnect_cap_s),
+            instruments=parts.cleared.instruments,
+            streams=("trades", "quotes"),
+            accounts=(),
+            sequencer=sequencer(),
+            token=context.ref(TOKEN),
+            health=context.ref(HEALTH),
+            listener=parts.on_link,
+            open_session=lambda: open_session(gateway.ca_file or None),
+            first_tick=1 if log is None else max(log.opening.next_tick, 1),
+            gaps=missing(parts.cleared.instruments, parts.recovered),
+        )
+
+    def clock(context: ActorContext) -> ClockActor:
+        paths = (STATISTICS, HEALTH, PARQUET) if parts.out is not None else (STATISTICS, HEALTH)
+        listeners = tuple(context.ref(path) for path in paths)
+        return ClockActor(context, sequencer(), listeners, settings.session.beat_ms / 1000)
+
+    def http(context: ActorContext) -> HttpActor:
+        assert wires.views is not None
+        return HttpActor(context, wires.views, port=settings.http.port, token=parts.http_token, key=parts.http_key)
+
+    if settings.http.enabled:
+        wires.http = specs.child("http", http, MailboxSpec(capacity=16))
+    boxes = settings.mailboxes
+    if log is not None:
+        wires.recorder = specs.child("recorder", recorder, MailboxSpec(capacity=boxes.recorder))
+        wires.checkpoint = specs.child("checkpoint", checkpoint, MailboxSpec(capacity=16))
+    if parts.recovered is not None:
+        wires.carried = parts.recovered.states
+    wires.feed = (
+        specs.child("token", token, MailboxSpec(capacity=16)),
+        specs.child("market", market, MailboxSpec(capacity=16)),
+    )
+    wires.clock = specs.child("clock", clock, MailboxSpec(capacity=16))
+    return wires
+
+
+def put_together(
+    parts: Parts,
+    name: str,
+    clock: Clock,
+    faults: FaultPlan | None,
+    instruments: Callable[[], Mapping[str, Instrument]],
+) -> Engine:
+    """Return the engine of a live session, not started, with what the session begins with in its mailboxes.
+
+    Args:
+        parts: what it is made from.
+        name: of the tree and its threads.
+        clock: the time.
+        faults: to inject.
+        instruments: what is known of the contracts followed, at any time.
+    """
+    wires = assemble(parts)
+    engine = Engine(wires, name=name, clock=clock, faults=faults)
+    wires.views = _views(engine, instruments, parts.began_ns)
+    outlets = [engine.tree.ref(VALIDATION)]
+    if parts.log is not None:
+        wires.states = engine.states
+        outlets.append(engine.tree.ref(RECORDER))
+    wires.sequencer = Sequencer(outlets, next_seq=parts.last_before + 1)
+    wires.sequencer.offer(started(parts.settings, parts.cleared.instruments, parts.began_ns, parts.recovered))
+    for left in left_behind(parts.cleared.instruments, parts.began_ns, parts.recovered):
+        wires.sequencer.offer(left)
+    health = engine.tree.ref(HEALTH)
+    engine.tree.subscribe(lambda event: _tell(health, event))
+    return engine
+
+
+def last_checkpoint(parts: Parts, engine: Engine) -> None:
+    """Write down what the log has come to, so that the next session need not read it. The engine was drained."""
+    log = engine.tree.recall(RECORDER) if engine.wires.recorder is not None else NOTHING
+    states = Cut(parts.last_before).look(engine.states())
+    if log is NOTHING or states is None or log.synced_seq is None or log.synced_seq < states.last_seq:
+        return
+    try:
+        write_checkpoint(log.directory, parts.seal(states))
+    except OSError as error:
+        _log.warning("no checkpoint could be written in %s: %s; the next session reads the log", log.directory, error)
+
+
+def _tell(health: Ref, event: Event) -> None:
+    state = actor_state(event)
+    if state is not None:
+        health.offer(state)
+
+
+def _views(engine: Engine, instruments: Callable[[], Mapping[str, Instrument]], began_ns: int) -> Views:
+    """Return what the dashboard may see: what actors have committed, and nothing it could change."""
+    return Views(
+        session=engine.wires.session,
+        version=metadata.version("tickloom"),
+        started_ns=began_ns,
+        timeframes=tuple(str(each) for each in engine.wires.timeframes),
+        instruments=instruments,
+        window=lambda contract, timeframe: engine.history().windows.get((contract, timeframe)),
+        health=engine.health,
+        statistics=engine.statistics,
+        tree=engine.view,
+        events=engine.tree.events,
+    )
