@@ -72,7 +72,7 @@ class Verifier:
                 self._connections.add((item.hub, item.connection))
             elif isinstance(item, Disconnected):
                 self._connections.discard((item.hub, item.connection))
-                if self._overlap is not None:
+                if self._overlap is not None and item.hub == "market":
                     self._overlap.ends_ns = item.recv_ns + LINGER_NS
             yield numbered
         self._close()

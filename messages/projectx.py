@@ -230,8 +230,10 @@ class UserTrade(msgspec.Struct, frozen=True, rename="camel"):
 
 UserEvent: TypeAlias = UserAccount | UserPosition | UserOrder | UserTrade
 
+ACCOUNT = "GatewayUserAccount"
+
 USER_EVENTS: dict[str, type[UserEvent]] = {
-    "GatewayUserAccount": UserAccount,
+    ACCOUNT: UserAccount,
     "GatewayUserPosition": UserPosition,
     "GatewayUserOrder": UserOrder,
     "GatewayUserTrade": UserTrade,
@@ -246,10 +248,18 @@ _user_decoders = {target: msgspec.json.Decoder(kind) for target, kind in USER_EV
 
 
 def user_event(target: str, payload: bytes) -> UserEvent:
-    """Read a user-hub event from its JSON (wrapper taken off, as in `Frames.events`).
+    """Read a user-hub event from its JSON (wrapper taken off, as in `Frames.events`). A null is a field left out.
 
     Raises:
         KeyError: `target` is no user-hub event.
         msgspec.ValidationError: the payload does not fit it.
     """
-    return _user_decoders[target].decode(payload)
+    decoder = _user_decoders[target]
+    try:
+        return decoder.decode(payload)
+    except msgspec.ValidationError:
+        fields = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
+        given = {name: value for name, value in fields.items() if bytes(value) != b"null"}
+        if len(given) == len(fields):
+            raise
+    return decoder.decode(msgspec.json.encode(given))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from tickloom.actors.connection.transport import HubConnection
+from tickloom.config.secrets import Secret
 from tickloom.messages.market import Instrument
 
 
@@ -15,10 +16,13 @@ class Timing(msgspec.Struct, frozen=True):
     """How long a session waits for what, in seconds.
 
     `align` bounds how long two connections run side by side; a contract that is quiet all that time has nothing to
-    align. `housekeeping` is the pace of reports and of closing the gaps of quiet contracts.
+    align. An old connection that is behind the new one by `lag` is not waited for: what it has not brought by then is
+    said to be missing while its bars can still be flagged. `housekeeping` is the pace of reports and of closing the
+    gaps of quiet contracts.
     """
 
     align: float = 10.0
+    lag: float = 3.0
     drain: float = 5.0
     housekeeping: float = 1.0
 
@@ -31,10 +35,11 @@ class Want(NamedTuple):
 
 
 class Carrier:
-    """One connection with its number and its task."""
+    """One connection with its number, the token it was made with, and its task."""
 
-    def __init__(self, hub: str, number: int, connection: HubConnection) -> None:
+    def __init__(self, hub: str, number: int, connection: HubConnection, token: Secret | None = None) -> None:
         self.number = number
+        self.token = token
         self.source = f"{hub}/{number}"
         self.connection = connection
         self.task: asyncio.Task[None] | None = None

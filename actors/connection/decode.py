@@ -27,6 +27,9 @@ from tickloom.messages.stamps import StampParser
 _TRADE = b'{"type":1,"target":"GatewayTrade",'  # how every server writes it; another order of fields is merely slower
 _MAX_CONTRACTS = 4096
 
+USER_SOURCE = "user/"
+"""How the source of a user hub's frames begins: prints have no business there, and would be numbered twice."""
+
 Admit = Callable[[Prints], Sequence[int] | None]
 """Chooses the rows of a batch to keep (rising indices), before they are numbered; None keeps all."""
 
@@ -88,7 +91,11 @@ class Decoder:
         """
         batch = _Batch()
         trades, frames = batch.trades, batch.frames
+        market = not source.startswith(USER_SOURCE)
         for index, payload in enumerate(payloads):
+            if not market:
+                self._messages(index, payload, batch, market=False)
+                continue
             try:
                 trades.append(_trade(payload[:-1]).arguments)
             except _REFUSED:
@@ -109,10 +116,10 @@ class Decoder:
             tuple(batch.events),
         )
 
-    def _messages(self, frame: int, payload: bytes, batch: _Batch) -> None:
+    def _messages(self, frame: int, payload: bytes, batch: _Batch, *, market: bool = True) -> None:
         """Take a payload apart: several messages, or one that is no plain trade."""
         for message in payload.split(SEPARATOR):
-            if message.startswith(_TRADE):
+            if market and message.startswith(_TRADE):
                 try:
                     batch.trades.append(_trade(message).arguments)
                 except _REFUSED:
@@ -122,7 +129,7 @@ class Decoder:
                     continue
             elif not message:
                 continue
-            found = read_message(message, self._stamps)
+            found = read_message(message, self._stamps, market=market)
             for contract, prints in found.prints:
                 batch.trades.append(_TradeArguments(contract, prints))
                 batch.frames.append(frame)

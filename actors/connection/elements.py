@@ -15,7 +15,8 @@ What is decided here, for `GatewayTrade`:
 
 For `GatewayDepth` null entries are the gateway's habit and skipped. Quotes may leave everything out; a quote with
 neither `timestamp` nor `lastUpdated` has the stamp 0. Unknown targets are faults (`unknown_target`), unknown message
-types and fields are not. User events lose their `{"action": …, "data": …}` wrapper and are otherwise left as JSON.
+types and fields are not. User events lose their `{"action": …, "data": …}` wrapper and are otherwise left as JSON; one
+that does not fit its type is a fault (`schema`). The user hub has no market data: there it is an unknown target.
 """
 
 from __future__ import annotations
@@ -28,7 +29,17 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tickloom.messages.market import Depth, DepthLevel, Quote
-from tickloom.messages.projectx import DEPTH, LOGOUT, QUOTE, TRADE, USER_EVENTS, WireLevel, WirePrint, WireQuote
+from tickloom.messages.projectx import (
+    DEPTH,
+    LOGOUT,
+    QUOTE,
+    TRADE,
+    USER_EVENTS,
+    WireLevel,
+    WirePrint,
+    WireQuote,
+    user_event,
+)
 from tickloom.messages.stamps import StampParser
 
 REASONS: dict[str, str] = {
@@ -87,10 +98,10 @@ _encode = msgspec.json.Encoder().encode
 _loose = json.JSONDecoder()
 
 
-def read_message(message: bytes, stamps: StampParser) -> Found:
-    """Return what one message (without its separator) holds."""
+def read_message(message: bytes, stamps: StampParser, *, market: bool = True) -> Found:
+    """Return what one message (without its separator) holds; `market`: whether market data may be in it."""
     found = Found([], [], [], [], [])
-    _read(message, stamps, found)
+    _read(message, stamps, found, market)
     faults = found.faults
     if len(faults) > MAX_FAULTS:
         rest = faults[MAX_FAULTS - 1 :]
@@ -100,7 +111,7 @@ def read_message(message: bytes, stamps: StampParser) -> Found:
     return found
 
 
-def _read(message: bytes, stamps: StampParser, found: Found) -> None:
+def _read(message: bytes, stamps: StampParser, found: Found, market: bool) -> None:
     try:
         message.decode()
     except UnicodeDecodeError:  # a damaged text loses its own field at most
@@ -114,13 +125,16 @@ def _read(message: bytes, stamps: StampParser, found: Found) -> None:
         found.faults.append(Fault("depth", f"a message of {len(message)} bytes is nested too deeply"))
         return
     except msgspec.DecodeError as error:
-        _salvage(message, stamps, found, str(error))
+        if market:
+            _salvage(message, stamps, found, str(error))
+        else:
+            found.faults.append(Fault("json", f"{len(message)} bytes that are not JSON ({error})"))
         return
     if envelope.type != 1:
         return  # what steers the session is the protocol engine's; it counts unknown types as well
     arguments = envelope.arguments or []
     target = envelope.target
-    if target in (TRADE, QUOTE, DEPTH):
+    if market and target in (TRADE, QUOTE, DEPTH):
         _market(target, [bytes(argument) for argument in arguments], stamps, found)
     elif target in USER_EVENTS:
         _user(target, bytes(arguments[0]) if arguments else b"null", found)
@@ -244,7 +258,7 @@ def _salvage(message: bytes, stamps: StampParser, found: Found, why: str) -> Non
     if message.find(_NEXT_MESSAGE, 1) > 0:
         first, *others = message[1:].split(_NEXT_MESSAGE)
         for piece in (message[:1] + first, *(_NEXT_MESSAGE + other for other in others)):
-            _read(piece, stamps, found)
+            _read(piece, stamps, found, True)
         return
     head = _HEAD.search(message)
     if head is None or len(message) > _LONGEST_SALVAGE:
@@ -351,7 +365,14 @@ def _user(target: str, payload: bytes, found: Found) -> None:
         if event is None:
             found.faults.append(Fault("schema", f"{target}: expected an object, got {_shown(element)}"))
         else:
-            found.events.append((target, event))
+            try:
+                user_event(target, event)
+            except msgspec.ValidationError as error:
+                found.faults.append(Fault("schema", f"{target}: {error}"))
+            except RecursionError:
+                found.faults.append(Fault("depth", f"{target} is nested too deeply"))
+            else:
+                found.events.append((target, event))
 
 
 def _unwrapped(element: bytes) -> bytes | None:

@@ -2,7 +2,10 @@
 
 A gap is event time, `[from_ns, to_ns)`. It starts *at* the last stamp received, because prints that share it may be
 missing, and ends just after the first stamp received afterwards, for the same reason: rather a tick too wide than one
-too narrow. The stamps are the exchange's on both ends, so no two clocks are compared.
+too narrow. Where stamps do not rise it starts earlier, by as much as they have gone astray so far (`disorder`): an
+older print may have been on its way still. The stamps are the exchange's on both ends, so no two clocks are compared.
+
+A stamp ahead of our clock by more than `future_ns` is rubbish (validation refuses the print) and tells nothing here.
 
 A contract that stays quiet after the link is back has no first print. After `settle_ns` its gap is closed at the moment
 its subscription was confirmed, by our clock corrected by the feed's usual delay as far as it is known: what the gateway
@@ -11,7 +14,7 @@ sent later would have been received.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -24,13 +27,18 @@ class _Contract(msgspec.Struct):
     traded: bool = False
     cause: str = ""  # why it is missing; empty while it is not
     confirmed: int = 0  # when its subscription was confirmed again; 0: not yet
+    disorder: int = 0  # how far a stamp has been behind the newest before it
 
 
 class GapTracker:
     """Follows the contracts of one hub. Every method that can close gaps returns them, in the order of the log."""
 
-    def __init__(self, settle_ns: int = 5_000_000_000) -> None:
+    def __init__(
+        self, settle_ns: int = 5_000_000_000, lateness_ns: int = 1_000_000_000, future_ns: int = 5_000_000_000
+    ) -> None:
         self.settle_ns = settle_ns
+        self.lateness_ns = lateness_ns  # a stamp further behind than this is no disorder, but a stray
+        self.future_ns = future_ns
         self._contracts: dict[str, _Contract] = {}
 
     @property
@@ -51,6 +59,11 @@ class GapTracker:
         known = self._contracts.get(contract)
         return 0 if known is None else known.newest
 
+    def disorder(self, contract: str) -> int:
+        """Return how far (ns) a stamp of the contract has been behind the newest before it, strays left out."""
+        known = self._contracts.get(contract)
+        return 0 if known is None else known.disorder
+
     def resume(self, contract: str, newest: int, cause: str) -> None:
         """Go on from a process that is gone: it received the contract up to `newest`, and nobody has since."""
         self._contracts[contract] = _Contract(newest, traded=True, cause=cause)
@@ -69,19 +82,39 @@ class GapTracker:
                 contract.cause = cause
             contract.confirmed = 0
 
-    def saw(self, prints: Prints, now_ns: int) -> list[Gap]:
-        """Take in a batch of prints; return the gaps they close. These belong before the batch."""
+    def saw(self, prints: Prints, now_ns: int, *, measure: bool = True) -> list[Gap]:
+        """Take in a batch of prints; return the gaps they close. These belong before the batch.
+
+        `measure` False: the batch is made of what two connections deliver, whose order says nothing about the feed's.
+        """
         gaps: list[Gap] = []
-        for name, first, newest in _spans(prints):
+        for name, stamps in _columns(prints):
             contract = self._contracts.get(name)
             if contract is None:
                 continue  # a contract nobody asked for: validation refuses it
+            if max(stamps) > now_ns + self.future_ns:
+                stamps = [ts for ts in stamps if ts <= now_ns + self.future_ns]
+                if not stamps:
+                    continue
             if contract.cause:
                 # prints may come before the answer to the subscription; either way the link is back
-                gaps.append(self._close(name, contract, first + 1, now_ns))
-            contract.newest = max(contract.newest, newest) if contract.traded else newest
+                gaps.append(self._close(name, contract, stamps[0] + 1, now_ns))
+            newest = contract.newest if contract.traded else stamps[0]
+            if measure:
+                self._measure(contract, stamps, newest)
+            contract.newest = max(newest, max(stamps))
             contract.traded = True
         return gaps
+
+    def _measure(self, contract: _Contract, stamps: Sequence[int], newest: int) -> None:
+        """Note how far a stamp was behind the newest before it, if that is further than ever."""
+        most, limit = contract.disorder, self.lateness_ns
+        for ts in stamps:
+            if ts >= newest:
+                newest = ts
+            elif most < newest - ts <= limit:
+                most = newest - ts
+        contract.disorder = most
 
     def on_time(self, now_ns: int) -> list[Gap]:
         """Close the gaps of contracts that have stayed quiet since their subscription was confirmed."""
@@ -95,7 +128,7 @@ class GapTracker:
         gap = Gap(
             recv_ns=now_ns,
             contract=name,
-            from_ns=contract.newest,
+            from_ns=contract.newest - contract.disorder,
             to_ns=max(to_ns, contract.newest + 1),
             cause=contract.cause,
         )
@@ -103,18 +136,13 @@ class GapTracker:
         return gap
 
 
-def _spans(prints: Prints) -> list[tuple[str, int, int]]:
-    """Return (contract, first stamp, newest stamp) for every contract in a batch."""
+def _columns(prints: Prints) -> list[tuple[str, list[int]]]:
+    """Return the stamps of every contract in a batch, in order of arrival."""
     if len(prints) > 64:
         contract, ts = as_int64(prints.contract), as_int64(prints.ts_ns)
-        spans = []
-        for index, name in enumerate(prints.contracts):
-            rows = ts[contract == index]
-            if len(rows):
-                spans.append((name, int(rows[0]), int(rows.max())))
-        return spans
-    found: dict[int, tuple[int, int]] = {}
+        rows = ((name, ts[contract == index].tolist()) for index, name in enumerate(prints.contracts))
+        return [(name, stamps) for name, stamps in rows if stamps]
+    found: dict[int, list[int]] = {}
     for index, ts_ns in zip(as_list(prints.contract), as_list(prints.ts_ns), strict=True):
-        first, newest = found.get(index, (ts_ns, ts_ns))
-        found[index] = (first, max(newest, ts_ns))
-    return [(prints.contracts[index], first, newest) for index, (first, newest) in found.items()]
+        found.setdefault(index, []).append(ts_ns)
+    return [(prints.contracts[index], stamps) for index, stamps in found.items()]

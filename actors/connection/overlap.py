@@ -19,12 +19,13 @@ that is taken from the old connection while it lasts, then from the new one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
 from tickloom.messages.intake import Frames
 from tickloom.messages.market import Malformed, Prints, as_list
+from tickloom.messages.projectx import ACCOUNT
 
 _RESET = 6  # a depth level of this kind begins a snapshot
 _SWEEP = 4096  # how many keys may gather before settled ones are looked for
@@ -43,13 +44,15 @@ class Overlap:
     Args:
         old, new: the connections' names, as `Frames.source`.
         lateness_ns: how late a print may be against the newest stamp before it.
+        accounts: what was last said of each account, as it came: a new connection begins by saying it again.
     """
 
-    def __init__(self, old: str, new: str, lateness_ns: int = 1_000_000_000) -> None:
+    def __init__(self, old: str, new: str, lateness_ns: int = 1_000_000_000, accounts: Collection[bytes] = ()) -> None:
         self.old = old
         self.new = new
         self.lateness_ns = lateness_ns
         self.repeated = 0
+        self._accounts = frozenset(accounts)
         self._over: int | None = None
         self._counts: dict[tuple[str, int, float | None, int, int], list[int]] = {}
         self._sides: tuple[dict[str, _Side], dict[str, _Side]] = ({}, {})
@@ -121,10 +124,13 @@ class Overlap:
         old, new = (side.get(contract) for side in self._sides)
         return old is not None and new is not None and old.newest > new.first + 2 * self.lateness_ns
 
-    def covered(self, contract: str) -> bool:
-        """Whether nothing is missing although the old connection broke off: the new one began before its last stamp."""
+    def covered(self, contract: str, room: int = 0) -> bool:
+        """Whether nothing is missing although the old connection broke off: the new one began before its last stamp.
+
+        `room` (ns) is how late a print may come against the newest before it: so much earlier it must have begun.
+        """
         old, new = (side.get(contract) for side in self._sides)
-        return new is not None and old is not None and new.first <= old.newest
+        return new is not None and old is not None and new.first <= old.newest - room
 
     def bounds(self, contract: str) -> tuple[int | None, int | None]:
         """Return the old connection's newest stamp and the new one's first, where there are any."""
@@ -158,7 +164,7 @@ class Overlap:
 
         Quotes hold values, not changes of values: one from either connection is good unless a newer one was passed on.
         A book is the old connection's until the new one's snapshot has come, then the new one's alone. Events of the
-        user hub are counted as prints are.
+        user hub are counted as prints are, but for what a new connection says of an account that was known already.
         """
         side = self._side(frames.source)
         quotes = []
@@ -175,6 +181,9 @@ class Overlap:
         events = []
         again: dict[int, int] = {}
         for frame, target, payload in frames.events:
+            if side == 1 and target == ACCOUNT and payload in self._accounts:
+                again[frame] = again.get(frame, 0) + 1
+                continue
             counts = self._events.setdefault((target, payload), [0, 0])
             counts[side] += 1
             if counts[side] > counts[1 - side]:

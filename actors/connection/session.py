@@ -7,9 +7,11 @@ tasks have.
 
 Theory of operation. `run` does what `reconnect.decide` says. While a link is up, `renew` may put a new connection
 beside it, with a new token or for any other reason: it subscribes, both deliver into one `Overlap`, and when the two
-are aligned the old one is unsubscribed, drained and closed. If the old one breaks off before, the new one takes over,
-and what neither delivered is a gap. `Subscribed` is emitted before the request goes out, so that an instrument is known
-before its first print; a refusal is followed by `Unsubscribed`. A `Gap` is emitted before the frames that close it.
+are aligned the old one is unsubscribed, drained and closed. If the old one breaks off before, or brings nothing any
+more, the new one takes over, and what neither delivered is a gap (`handover`). A new connection that cannot be made is
+tried for again until the link has the token it was for. `Subscribed` is emitted before the request goes out, so that an
+instrument is known before its first print; a refusal is followed by `Unsubscribed`. A `Gap` is emitted before the
+frames that close it.
 """
 
 from __future__ import annotations
@@ -18,9 +20,11 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from functools import partial
 from typing import Any, Literal
+
+import msgspec
 
 from tickloom.actors.connection.carrier import Carrier, Timing, Want
 from tickloom.actors.connection.decode import Decoder
@@ -30,9 +34,11 @@ from tickloom.actors.connection.errors import (
     ConnectionLost,
     GatewayError,
     GatewayUnreachable,
+    InvocationFailed,
     SubscriptionRefused,
 )
 from tickloom.actors.connection.gaps import GapTracker
+from tickloom.actors.connection.handover import held_back, missing
 from tickloom.actors.connection.overlap import Overlap
 from tickloom.actors.connection.reconnect import (
     AskToken,
@@ -50,8 +56,8 @@ from tickloom.actors.connection.transport import HubConnection
 from tickloom.config.secrets import Secret
 from tickloom.messages.control import Connected, Disconnected, Gap, Subscribed, Unsubscribed
 from tickloom.messages.intake import Frames, Intake
-from tickloom.messages.market import Instrument, Prints
-from tickloom.messages.projectx import LOGOUT
+from tickloom.messages.market import Instrument
+from tickloom.messages.projectx import ACCOUNT, LOGOUT
 from tickloom.messages.reports import LinkState
 
 
@@ -111,6 +117,9 @@ class HubSession:
         self._successor: Carrier | None = None
         self._overlap: Overlap | None = None
         self._before: dict[str, int] = {}
+        self._states: dict[int, bytes] = {}  # what was last said of each account
+        self._linger = 0.0
+        self._told: set[str] = set()  # contracts whose loss at this handover has been told
         self._changed = asyncio.Event()
         self._progress = asyncio.Event()
         self._renewing = asyncio.Lock()
@@ -118,6 +127,7 @@ class HubSession:
         self._logout: str | None = None
         self._why = ""
         self._failure: GatewayError | None = None
+        self._not_renewed: GatewayError | None = None
         self._extra: set[asyncio.Task[Any]] = set()
 
     # ------------------------------------------------------------------------------------------ for the owner
@@ -335,7 +345,7 @@ class HubSession:
 
     def _new_carrier(self, token: Secret | None) -> Carrier:
         self._number += 1
-        return Carrier(self.hub, self._number, self._connect(token))
+        return Carrier(self.hub, self._number, self._connect(token), token)
 
     async def _establish(self, carrier: Carrier) -> None:
         """Open a connection and subscribe everything wanted."""
@@ -382,6 +392,26 @@ class HubSession:
 
     # ------------------------------------------------------------------------------------------ make before break
 
+    async def move_over(self, token: Secret | None, why: str) -> None:
+        """Have the link use `token`: `renew`, again and again if need be, until it does or another one is to be used.
+
+        A link that is down takes the token with its next attempt.
+        """
+        delay = self.policy.base
+        while not await self.renew(token, why) and self._token is token and not self._closing:
+            current = self._current
+            if current is None or current.ended or current.token is token:
+                return
+            await asyncio.sleep(delay * (1.0 - self.policy.jitter * self._rng.random()))
+            delay = min(self.policy.cap, 2 * delay)
+            if self._token is not token:
+                return
+            if isinstance(self._not_renewed, AuthenticationRefused):
+                try:
+                    token = await self._new_token(f"{self._not_renewed}; the link still has its old token")
+                except GatewayError as error:
+                    self._report("up", f"the connection could not be renewed: {error}")
+
     async def renew(self, token: Secret | None, why: str) -> bool:
         """Replace the connection by a new one that authenticates with `token`, without losing or doubling a print.
 
@@ -412,16 +442,22 @@ class HubSession:
     async def _replace(self, old: Carrier, token: Secret | None, why: str) -> bool:
         await self._until(lambda: self._overlap is None, self.timing.drain)  # one overlap at a time
         new = self._new_carrier(token)
-        self._overlap = overlap = Overlap(old.source, new.source, self.lateness_ns)
+        self._overlap = overlap = Overlap(old.source, new.source, self.lateness_ns, self._states.values())
         self._before = {contract: self._gaps.newest(contract) for contract in self._wanted}
+        self._told = set()
         self._successor = new
+        answered = False
         try:
             await self._establish(new)
             self._announce(new)
             self._changed.set()
-            await self._until(lambda: old.ended or all(map(overlap.aligned, self._wanted)), self.timing.align)
-            if not old.ended:
-                await self._drain(old)
+            behind = self._behind(overlap)
+            await self._until(
+                lambda: old.ended or bool(behind()) or all(map(overlap.aligned, self._wanted)), self.timing.align
+            )
+            self._tell(behind(), overlap, f"connection {old.number} was held up", answered=True)
+            suspects = held_back(overlap, self._wanted, self._gaps)
+            answered = not old.ended and await self._drain(old)
         except BaseException as error:
             if self._successor is new:
                 self._successor = None
@@ -430,21 +466,62 @@ class HubSession:
                 self._changed.set()
             if not isinstance(error, GatewayError):
                 raise
+            self._not_renewed = error
             self._report("up", f"the connection could not be renewed: {error}")
             return False
         if self._successor is new:  # else the old one broke off, and the main loop has handed over
             self._current, self._successor = new, None
             overlap.end(old.source)
+            self._linger = self._monotonic() + self.timing.drain
+            how = "was held up" if answered else f"broke off ({old.error()})" if old.error() else "did not answer"
+            self._tell(suspects, overlap, f"connection {old.number} {how}", answered=answered)
             await self._end(old, f"replaced by connection {new.number}: {why}")
         self._changed.set()
         return True
 
-    async def _drain(self, old: Carrier) -> None:
-        """Unsubscribe: once that is answered, the old connection has delivered its last."""
-        with contextlib.suppress(GatewayError, TimeoutError):
+    def _behind(self, overlap: Overlap) -> Callable[[], list[str]]:
+        """Return what tells the contracts in which the old connection has been behind the new one for too long."""
+        since: dict[str, float] = {}
+
+        def behind() -> list[str]:
+            now, suspects = self._monotonic(), held_back(overlap, self._wanted, self._gaps)
+            for contract in tuple(since):
+                if contract not in suspects:
+                    del since[contract]
+            return [contract for contract in suspects if now - since.setdefault(contract, now) > self.timing.lag]
+
+        return behind
+
+    def _tell(self, suspects: Collection[str], overlap: Overlap, cause: str, *, answered: bool) -> None:
+        """Tell what is missing at a handover, once a contract."""
+        contracts = [contract for contract in self._wanted if contract not in self._told]
+        for contract, from_ns, to_ns in missing(
+            overlap, contracts, self._gaps, self._newest_before, answered=answered, held_back=suspects
+        ):
+            self._told.add(contract)
+            if to_ns is None:
+                self._gaps.lost(cause, (contract,))
+                self._gaps.confirmed(contract, self._wall_ns())
+            else:
+                self._emit(Gap(recv_ns=self._wall_ns(), contract=contract, from_ns=from_ns, to_ns=to_ns, cause=cause))
+
+    def _newest_before(self, contract: str) -> int:
+        return self._before.get(contract) or self._gaps.newest(contract)
+
+    async def _drain(self, old: Carrier) -> bool:
+        """Unsubscribe: once that is answered, the old connection has delivered its last. False: it was not."""
+        try:
             async with asyncio.timeout(self.timing.drain):
                 for want in tuple(self._wanted.values()):
-                    await old.connection.unsubscribe(want.instrument.contract, want.streams)
+                    with contextlib.suppress(SubscriptionRefused):  # an answer all the same
+                        await old.connection.unsubscribe(want.instrument.contract, want.streams)
+                if self.hub == "user":
+                    await old.connection.unsubscribe_accounts(self._accounts)
+        except InvocationFailed as error:
+            return error.answered
+        except (GatewayError, TimeoutError):
+            return False
+        return True
 
     async def _until(self, condition: Callable[[], bool], patience: float) -> None:
         """Wait for a condition that can change with every batch, for as long as `patience` seconds."""
@@ -469,17 +546,9 @@ class HubSession:
         cause = str(error or "the connection was closed")
         self._current, self._successor = new, None
         overlap.end(old.source)
+        self._linger = self._monotonic() + self.timing.drain
         self._emit(self._disconnected(old, cause))
-        for contract in self._wanted:
-            if overlap.covered(contract):
-                continue
-            newest, first = overlap.bounds(contract)
-            if first is None:
-                self._gaps.lost(cause, (contract,))
-                self._gaps.confirmed(contract, self._wall_ns())
-            else:
-                start = self._before.get(contract, first) if newest is None else newest
-                self._emit(Gap(recv_ns=self._wall_ns(), contract=contract, from_ns=start, to_ns=first + 1, cause=cause))
+        self._tell((), overlap, cause, answered=False)
         return True
 
     # ------------------------------------------------------------------------------------------ what is delivered
@@ -492,22 +561,22 @@ class HubSession:
         frames = self._decoder.decode(carrier.source, payloads, walls, monos, admit)
         if overlap is not None:
             frames = overlap.filtered(frames)
-            if overlap.done:
+            # stamps tell when all prints of two connections have met; events of the user hub are given some time
+            if overlap.done and (self.hub == "market" or self._monotonic() > self._linger):
                 self._overlap = None
         self._progress.set()
         if frames.prints is not None:
-            self._close_gaps(frames.prints)
+            for gap in self._gaps.saw(frames.prints, self._wall_ns(), measure=overlap is None):
+                self._emit(gap)
         self._emit(frames)
         if frames.events:
-            self._look_for_logout(frames)
+            self._look_at_events(frames)
 
-    def _close_gaps(self, prints: Prints) -> None:
-        for gap in self._gaps.saw(prints, self._wall_ns()):
-            self._emit(gap)
-
-    def _look_for_logout(self, frames: Frames) -> None:
+    def _look_at_events(self, frames: Frames) -> None:
         for _, target, payload in frames.events:
-            if target == LOGOUT:
+            if target == ACCOUNT:
+                self._states[_account_id(payload)] = payload
+            elif target == LOGOUT:
                 words = payload.decode("utf-8", "replace")[1:-1][:120]
                 self._logout = "the gateway ended this session because another one took over" + (
                     f" ({words})" if words else ""
@@ -528,6 +597,14 @@ class HubSession:
         connection = self.connection
         trip = connection.round_trip if connection is not None else None
         self._on_link(LinkState(self.hub, state, detail, 0 if trip is None else round(trip * 1e9)))
+
+
+class _Named(msgspec.Struct):
+    id: int
+
+
+def _account_id(payload: bytes) -> int:
+    return msgspec.json.decode(payload, type=_Named).id  # the decoder let no other account pass
 
 
 def _nobody(_: LinkState) -> None:

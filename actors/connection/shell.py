@@ -185,7 +185,7 @@ class HubActor(AsyncActor):
                 return None
             case Renewed(token):
                 # beside the control lane: two connections side by side may take a while to align
-                self.spawn(self._session.renew(token, "the token was renewed"), "renew")
+                self.spawn(self._session.move_over(token, "the token was renewed"), "renew")
                 return None
         return self.unhandled(message)
 

@@ -437,6 +437,13 @@ class HubConnection:
         for stream in streams:
             await self._subscription(f"Subscribe{USER_STREAMS[stream]}", account, stream)
 
+    async def unsubscribe_accounts(self, accounts: Sequence[int]) -> None:
+        """Undo both of the above; when this returns, all their events have been handed over."""
+        for account in accounts:
+            for stream in USER_STREAMS.values():
+                await self.invoke(f"Unsubscribe{stream}", account)
+        await self.invoke("UnsubscribeAccounts")
+
     async def _subscription(self, target: str, of: str | int, stream: str) -> None:
         try:
             await self.invoke(target, of)

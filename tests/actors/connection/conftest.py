@@ -51,7 +51,8 @@ def message(**fields: object) -> bytes:
 class Caller:
     """The peer's side of one hub connection, after the upgrade."""
 
-    def __init__(self, socket: web.WebSocketResponse, request: web.Request) -> None:
+    def __init__(self, peer: Peer, socket: web.WebSocketResponse, request: web.Request) -> None:
+        self.peer = peer
         self.socket = socket
         self.request = request
         self.heard: list[dict] = []
@@ -142,7 +143,7 @@ class Peer:
             return await answer(request)
         socket = web.WebSocketResponse(autoping=False, max_msg_size=0, timeout=0.5)
         await socket.prepare(request)
-        caller = Caller(socket, request)
+        caller = Caller(self, socket, request)
         self.callers.append(caller)
         try:
             await self.scripts.pop(0)(caller)

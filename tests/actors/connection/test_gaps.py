@@ -19,7 +19,7 @@ def prints(*rows: tuple[str, int]) -> Prints:
 def test_a_gap_reaches_from_the_newest_print_before_a_loss_to_the_first_one_after_it():
     tracker = GapTracker()
     tracker.confirmed("A", 5)
-    assert tracker.saw(prints(("A", 100), ("A", 90)), 200) == []
+    assert tracker.saw(prints(("A", 90), ("A", 100)), 200) == []
     tracker.lost("the cable was cut")
     assert tracker.missing == ("A",)
     tracker.confirmed("A", 300)
@@ -43,6 +43,30 @@ def test_contracts_have_gaps_of_their_own_in_small_batches_and_large(length):
     assert [(gap.contract, gap.from_ns, gap.to_ns) for gap in gaps] == [("B", 20, 53)]
     assert tracker.missing == ("A",)
     assert tracker.newest("B") == 59 + length
+
+
+@pytest.mark.parametrize("length", [1, 200])
+def test_where_stamps_go_astray_a_gap_begins_earlier_by_as_much(length):
+    tracker = GapTracker(lateness_ns=50)
+    tracker.confirmed("A", 1)
+    tracker.saw(prints(*[("A", 100)] * length, ("A", 93), ("A", 120), ("A", 60)), 200)  # the last one is a stray
+    assert tracker.disorder("A") == 7
+    tracker.saw(prints(("A", 121), ("A", 100)), 200, measure=False)
+    assert tracker.disorder("A") == 7
+    tracker.lost("gone")
+    [gap] = tracker.saw(prints(("A", 300)), 400)
+    assert (gap.from_ns, gap.to_ns) == (121 - 7, 301)
+
+
+def test_a_stamp_far_ahead_of_the_clock_tells_nothing():
+    tracker = GapTracker(future_ns=1000)
+    tracker.confirmed("A", 1)
+    tracker.saw(prints(("A", 100), ("A", 10_000_000), ("A", 110)), 200)
+    assert tracker.newest("A") == 110
+    tracker.lost("gone")
+    assert tracker.saw(prints(("A", 10_000_000)), 300) == []
+    [gap] = tracker.saw(prints(("A", 310)), 400)
+    assert (gap.from_ns, gap.to_ns) == (110, 311)
 
 
 def test_a_contract_that_stays_quiet_has_its_gap_closed_when_its_subscription_was_confirmed():

@@ -81,10 +81,13 @@ class Desk:
         self.subscribed: set[str] = set()
         self.calls: list[tuple] = []
         self.gone = False
+        self.deaf = False  # whether it answers nothing
 
     async def serve(self) -> None:
         while True:
             call = await self.caller.receive(1)
+            if self.deaf:
+                continue
             target, arguments = call["target"], call["arguments"]
             self.calls.append((target, *arguments))
             error = self.market.refuse.get(target)
@@ -145,7 +148,7 @@ class Story:
 
 @contextlib.asynccontextmanager
 async def trading(
-    net, connections: int, *contracts: Instrument, hub="market", policy=QUICK, align=5.0, run=True, **more
+    net, connections: int, *contracts: Instrument, hub="market", policy=QUICK, align=5.0, lag=3.0, run=True, **more
 ):
     """A market with room for some connections, and a running session that follows contracts."""
     story = Story()
@@ -154,7 +157,7 @@ async def trading(
         settings = HubSettings(url=f"{peer.url}/hubs/{hub}", close_timeout=0.5, connect_timeout=2.0)
         session = HubSession(
             hub, lambda token: HubConnection(settings, token, http), Decoder(), story.emit, new_token=story.new_token,
-            on_link=story.on_link, policy=policy, timing=Timing(align=align, drain=1.0, housekeeping=0.02), **more,
+            on_link=story.on_link, policy=policy, timing=Timing(align=align, lag=lag, drain=1.0, housekeeping=0.02), **more,
         )  # fmt: skip
         for contract in contracts:
             await session.subscribe(contract)
@@ -522,6 +525,109 @@ def test_what_neither_connection_delivered_during_a_renewal_is_a_gap(net):
     asyncio.run(test())
 
 
+def test_an_old_connection_that_brings_nothing_any_more_is_let_go_and_what_it_held_back_is_a_gap(net):
+    async def test():
+        async with trading(net, 2, A, B, lag=0.05, lateness_ns=0) as (market, session, story, _):
+            await market.tick(number=2)
+            await story.until(lambda: len(story.prices) == 2)
+            renewal = asyncio.create_task(session.renew(Secret("second"), "the token was renewed"))
+            await story.until(lambda: len(story.of(Connected)) == 2)
+            old, new = market.desks
+            old.deaf = True
+            await market.tick(only=[])  # 3 is held back on the old one, and the new one came too late for it
+            while not story.of(Gap):
+                await market.tick(only=[new])
+                await asyncio.sleep(0.01)
+            assert not renewal.done(), "it is told at once, not when the old connection is done with"
+            assert await renewal is True
+            [gap] = story.of(Gap)  # of A; that of B, which is quiet, is not closed yet
+            assert (gap.contract, gap.from_ns, gap.to_ns) == ("CON.A", START + 2 * NS // 10, START + 4 * NS // 10 + 1)
+            assert "was held up" in gap.cause
+            assert [each.connection for each in story.of(Disconnected)] == [1]
+
+    asyncio.run(test())
+
+
+def test_an_old_connection_that_does_not_answer_any_more_proves_nothing_by_its_silence(net):
+    async def test():
+        async with trading(net, 2, A, align=0.05) as (market, session, story, _):
+            await market.tick(number=2)
+            await story.until(lambda: len(story.prices) == 2)
+            market.desks[0].deaf = True
+            assert await session.renew(Secret("second"), "the token was renewed") is True
+            await market.tick(only=[])  # 3 reaches nobody
+            await market.tick()
+            await story.until(lambda: len(story.prices) == 3)
+            [gap] = story.of(Gap)
+            assert (gap.from_ns, gap.to_ns) == (START + 2 * NS // 10, START + 4 * NS // 10 + 1)
+            assert "did not answer" in gap.cause
+
+    asyncio.run(test())
+
+
+def test_a_renewal_that_fails_is_tried_again_until_the_link_has_the_token(net):
+    async def test():
+        async with trading(net, 4, A, lateness_ns=0) as (market, session, story, _):
+            market.refuse["SubscribeContractTrades"] = "not now"
+            moving = asyncio.create_task(session.move_over(Secret("second"), "the token was renewed"))
+            await market.until(lambda: len(market.desks) == 3)  # two in vain
+            market.refuse.clear()
+            while not moving.done():
+                await market.tick()
+                await asyncio.sleep(0)
+            await moving
+            assert market.desks[-1].caller.request.headers["Authorization"] == "Bearer second"
+            [gone] = story.of(Disconnected)
+            assert gone.cause == f"replaced by connection {len(market.desks)}: the token was renewed"
+            assert story.of(Gap) == []
+
+    asyncio.run(test())
+
+
+def test_a_renewal_with_a_token_that_is_refused_asks_for_another(net):
+    async def test():
+        async with trading(net, 2, A, lateness_ns=0) as (market, session, story, _):
+
+            async def refuse(request):
+                return web.Response(status=401)
+
+            peer = market.desks[0].caller.peer
+            peer.answers["/hubs/market"] = refuse
+
+            async def another(why: str):
+                story.asked.append(why)
+                del peer.answers["/hubs/market"]
+                return Secret("third")
+
+            session._new_token = another
+            moving = asyncio.create_task(session.move_over(Secret("second"), "the token was renewed"))
+            while not moving.done():
+                await market.tick()
+                await asyncio.sleep(0)
+            assert len(story.asked) == 1
+            assert market.desks[-1].caller.request.headers["Authorization"] == "Bearer third"
+            assert story.of(Gap) == []
+
+    asyncio.run(test())
+
+
+def test_a_renewal_is_not_tried_again_once_another_token_is_to_be_used(net):
+    async def test():
+        async with trading(net, 3, A, lateness_ns=0) as (market, session, story, _):
+            market.refuse["SubscribeContractTrades"] = "not now"
+            first = asyncio.create_task(session.move_over(Secret("second"), "the token was renewed"))
+            await market.until(lambda: len(market.desks) == 2)
+            market.refuse.clear()
+            then = asyncio.create_task(session.move_over(Secret("third"), "the token was renewed"))
+            while not (first.done() and then.done()):
+                await market.tick()
+                await asyncio.sleep(0)
+            assert market.desks[-1].caller.request.headers["Authorization"] == "Bearer third"
+            assert len(market.desks) == 3
+
+    asyncio.run(test())
+
+
 def test_closing_during_a_renewal_ends_both_connections(net):
     async def test():
         async with trading(net, 2, A) as (market, session, _, task):
@@ -556,12 +662,52 @@ def test_the_user_hub_delivers_each_event_once_through_a_renewal(net):
                 for desk in market.desks:
                     if not desk.gone:
                         with contextlib.suppress(ConnectionError):
-                            await desk.event("GatewayUserOrder", {"action": 1, "data": {"id": sent}})
+                            order = {"id": sent, "accountId": 7, "contractId": "CON.A"}
+                            await desk.event("GatewayUserOrder", {"action": 1, "data": order})
                 await asyncio.sleep(0)
             await renewal
             await story.until(lambda: len(delivered(story)) >= sent)
             assert Counter(delivered(story)) == Counter(range(1, sent + 1))
             assert {f.source for f in story.of(Frames)} == {"user/1", "user/2"}
+
+    asyncio.run(test())
+
+
+def test_what_a_new_connection_says_again_of_an_account_is_not_news(net):
+    async def test():
+        async with trading(net, 2, hub="user", accounts=(7,), align=0.05) as (market, session, story, _):
+            account = {"id": 7, "name": "PRACTICE", "balance": 50_000.0, "canTrade": True}
+            await market.desks[0].event("GatewayUserAccount", account)
+            await story.until(lambda: len(delivered(story)) == 1)
+            renewal = asyncio.create_task(session.renew(Secret("second"), "the token was renewed"))
+            await market.until(lambda: len(market.desks) == 2)
+            await market.desks[1].event("GatewayUserAccount", account)
+            await market.desks[1].event("GatewayUserAccount", account | {"balance": 49_000.0})
+            assert await renewal is True
+            assert ("UnsubscribeTrades", 7) in market.desks[0].calls
+            await story.until(lambda: len(delivered(story)) == 2)
+            payloads = [payload for f in story.of(Frames) for _, _, payload in f.events]
+            assert [json.loads(payload)["balance"] for payload in payloads] == [50_000.0, 49_000.0]
+            again = [bad.reason for f in story.of(Frames) for bad in f.malformed]
+            assert again == ["overlap"]
+
+    asyncio.run(test())
+
+
+def test_market_data_on_the_user_hub_is_refused_and_numbers_no_print(net):
+    async def test():
+        async with trading(net, 1, hub="user", accounts=(7,)) as (market, _, story, _):
+            await market.desks[0].event(
+                "GatewayTrade", "CON.A", [{"price": 1, "timestamp": "", "type": 0, "volume": 1}]
+            )
+            await market.desks[0].event("GatewayUserOrder", {"id": 1, "accountId": 7, "contractId": None})
+            await market.desks[0].event(
+                "GatewayUserPosition", {"id": 2, "accountId": 7, "contractId": "A", "size": None}
+            )
+            await story.until(lambda: delivered(story) == [2])
+            reasons = [bad.reason for f in story.of(Frames) for bad in f.malformed]
+            assert reasons == ["unknown_target", "schema"]
+            assert story.ticks == []
 
     asyncio.run(test())
 
