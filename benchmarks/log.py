@@ -30,7 +30,7 @@ from pyarrow import csv, ipc
 
 from tickloom.actors.recorder.importing.ticks import import_ticks
 from tickloom.actors.recorder.reader import LogReader
-from tickloom.actors.recorder.repair import compact
+from tickloom.actors.recorder.compaction import compact
 from tickloom.actors.recorder.unpacking import columns_needed
 from tickloom.actors.recorder.writer import LogOptions, LogWriter
 from tickloom.messages.control import Beat

@@ -1,15 +1,15 @@
-"""Changing a log without losing a row: recover what damage left, re-batch closed segments for fast reading.
+"""Recovering a log: what is whole is kept, what damage took is said.
 
-Both need the log to themselves. A segment is replaced by a file that was written, synced and read back; until then the
-old one stays. Damaged originals are kept beside as `*.damaged`. What is missing is said by `Gap` records, which take
-sequence numbers of the rows that are gone.
+It needs the log to itself. A segment is replaced by a file that was written and synced; until then the old one stays,
+and it is kept beside as `*.damaged`. What is missing is said by `Gap` records, which take sequence numbers of the rows
+that are gone. What stands in the log twice is kept once.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
@@ -19,21 +19,18 @@ import pyarrow as pa
 
 from tickloom.actors.recorder import index, wire
 from tickloom.actors.recorder.context import Context
-from tickloom.actors.recorder.describe import describe
-from tickloom.actors.recorder.errors import LogError, NoLog
+from tickloom.actors.recorder.errors import ForeignFile, NoLog
 from tickloom.actors.recorder.files import SystemFiles
 from tickloom.actors.recorder.lock import DirectoryLock
 from tickloom.actors.recorder.opening import close_tail
 from tickloom.actors.recorder.output import SegmentFile
-from tickloom.actors.recorder.packing import MAX_BYTES, pack
+from tickloom.actors.recorder.packing import pack
 from tickloom.actors.recorder.reader import LogReader, TornTail
-from tickloom.actors.recorder.segment import Scan, scan, segments_in
-from tickloom.messages.control import Gap, decode_control
+from tickloom.actors.recorder.segment import Damage, Scan, scan, scan_of, segments_in
+from tickloom.actors.recorder.units import table_of
+from tickloom.messages.control import AnyControl, Gap, SessionStarted, Subscribed, decode_control
 from tickloom.messages.intake import Numbered
-from tickloom.messages.records import SCHEMA, BatchNote, SegmentHeader
-
-BATCH_ROWS = 65_536
-_WORTH_ROWS = 32_768
+from tickloom.messages.records import BatchNote, SegmentHeader
 
 
 class Rewritten(msgspec.Struct, frozen=True):
@@ -57,16 +54,6 @@ class Recovery(msgspec.Struct, frozen=True):
     set_aside: tuple[Path, ...]
 
 
-class Compaction(msgspec.Struct, frozen=True):
-    """What `compact` did: segments re-batched, and how large the log was and is."""
-
-    path: Path
-    segments: int
-    rewritten: tuple[Rewritten, ...]
-    size_before: int
-    size_after: int
-
-
 def recover(path: Path | str) -> Recovery:
     """Make a damaged log readable: cut torn tails, keep what is whole, and put gaps where something is missing.
 
@@ -76,21 +63,17 @@ def recover(path: Path | str) -> Recovery:
         OSError: a file cannot be written.
     """
     directory = Path(path)
-    cut: list[TornTail] = []
     rewritten: list[Rewritten] = []
     aside: list[Path] = []
-    paths = _segments(directory)
+    paths = segments_of(directory)
     lock = DirectoryLock(directory)
     try:
+        _some_is_ours(paths)
+        cut = _cut_tails(paths)
+        left = [place for place in paths if place.exists()]
         state = _Before()
-        for place in paths:
-            found = scan(place)
-            if not found.sealed:
-                torn = close_tail(found)
-                cut += [torn] if torn is not None else []
-                if not place.exists():
-                    continue
-                found = scan(place)
+        for number, place in enumerate(left, start=1):
+            found = _look(place)
             hole = state.known and found.header is not None and found.header.after_seq != state.last_seq
             if not found.damages and not hole:
                 with LogReader(place, keep_index=False) as reader:
@@ -98,15 +81,14 @@ def recover(path: Path | str) -> Recovery:
                 continue
             original = _aside(place)
             index.drop(place)
-            at_end = place == paths[-1] and state.known
-            if not len(found) and not at_end:  # what is missing is said where the next segment begins
-                place.rename(original)
+            at_end = number == len(left)
+            if not state.adds(found) and not (at_end and state.known):
+                place.rename(original)  # what is missing is said where the next segment begins
                 aside.append(original)
                 continue
-            with LogReader(place, keep_index=False, fresh=True) as reader:
-                done = _rewrite(reader, found, state)
+            done = _rewrite(found, state, left[number:])
             _keep(place, original)
-            _partial(place).replace(place)
+            partial_of(place).replace(place)
             rewritten.append(msgspec.structs.replace(done, original=original))
             with LogReader(place, keep_index=False) as reader:
                 state.passed(reader, scan(place))
@@ -115,41 +97,41 @@ def recover(path: Path | str) -> Recovery:
     return Recovery(directory, len(paths), tuple(cut), tuple(rewritten), tuple(aside))
 
 
-def compact(path: Path | str, *, level: int = 3) -> Compaction:
-    """Re-batch closed segments into large batches, which read several times faster, and compress them better.
+def _some_is_ours(paths: list[Path]) -> None:
+    """Raise ForeignFile when no file is a segment, and NewerFormat when the first to be one is a later version's."""
+    foreign: ForeignFile | None = None
+    for place in paths:
+        try:
+            scan(place)
+        except ForeignFile as error:
+            foreign = foreign or error
+        else:
+            return
+    assert foreign is not None, "a log has a segment"
+    raise foreign
 
-    Segments that are large-batched already, damaged or not closed are left as they are.
 
-    Args:
-        path: the log's directory.
-        level: zstd level.
-
-    Raises:
-        NoLog, ForeignFile, NewerFormat: there is no log of this version.
-        LogInUse: a session writes it.
-        LogError: a rewritten segment did not read back as the old one; the old one is left.
-        OSError: a file cannot be written.
-    """
-    directory = Path(path)
-    paths = _segments(directory)
-    before = sum(place.stat().st_size for place in paths)
-    rewritten = []
-    lock = DirectoryLock(directory)
+def _look(place: Path) -> Scan:
+    """Scan a segment; a file that is none is one whose every byte is damaged."""
     try:
-        for place in paths:
-            found = index.load_or_scan(place)
-            if not found.sealed or found.damages or len(found) < 2 or found.totals.rows >= len(found) * _WORTH_ROWS:
-                continue
-            with LogReader(place) as reader:
-                done = _rebatch(reader, found, level)
-            index.drop(place)
-            _partial(place).replace(place)
-            rewritten.append(done)
-            index.save(scan(place))
-    finally:
-        lock.release()
-    after = sum(place.stat().st_size for place in paths)
-    return Compaction(directory, len(paths), tuple(rewritten), before, after)
+        return scan(place)
+    except ForeignFile as error:
+        size = place.stat().st_size
+        return scan_of(place, size, None, size, table_of([]), (Damage(0, size, 0, None, str(error)),), sealed=True)
+
+
+def _cut_tails(paths: list[Path]) -> list[TornTail]:
+    """Cut the torn tails and close what is open."""
+    cut = []
+    for place in paths:
+        with place.open("rb") as file:
+            file.seek(max(0, place.stat().st_size - len(wire.END)))
+            closed = file.read() == wire.END
+        found = None if closed else _look(place)
+        if found is not None and not found.sealed:
+            torn = close_tail(found)
+            cut += [torn] if torn is not None else []
+    return cut
 
 
 class _Before:
@@ -172,6 +154,16 @@ class _Before:
             self.saw(batch, note)
         self.known = True
 
+    def adds(self, found: Scan) -> bool:
+        """Whether a segment has a batch that goes on after what is known."""
+        return self.begins(found) < len(found)
+
+    def begins(self, found: Scan) -> int:
+        """Return the place of the first batch of a segment that goes on after what is known: others came before."""
+        if self.last_seq is None:
+            return 0
+        return int(np.searchsorted(found.column("first_seq"), self.last_seq, side="right"))
+
     def saw(self, batch: pa.RecordBatch, note: BatchNote) -> None:
         """Take one whole batch into account."""
         self.last_seq = note.seq[1]
@@ -185,7 +177,12 @@ class _Before:
                 self.context.apply(decode_control(text.encode()))
 
 
-def _segments(directory: Path) -> list[Path]:
+def segments_of(directory: Path) -> list[Path]:
+    """Return the segments of a log that must have some.
+
+    Raises:
+        NoLog: it has none.
+    """
     paths = segments_in(directory)
     if not paths:
         raise NoLog(f"{directory} holds no log: name a folder with segments (*.arrows)")
@@ -209,48 +206,91 @@ def _keep(place: Path, original: Path) -> None:
         shutil.copy2(place, original)
 
 
-def _partial(place: Path) -> Path:
+def partial_of(place: Path) -> Path:
+    """Return where that file lies until then."""
     return place.with_name(place.name + ".partial")
 
 
-def _rewrite(reader: LogReader, found: Scan, state: _Before) -> Rewritten:
-    """Write a segment's whole batches anew, with gaps where some are missing."""
-    contracts = set(state.contracts)
-    for batch, note in reader.whole(found, ["contract"]):
-        if note.prints:
-            contracts.update(batch.column("contract").dictionary.to_pylist())
-    header = found.header
-    if header is None:
-        created = int(found.column("least_ns")[0]) if len(found) else state.newest_ns
-        header = SegmentHeader("", "recovered", found.number, None, created, "tickloom", state.context.records())
-    header = msgspec.structs.replace(header, after_seq=state.last_seq if state.known else header.after_seq)
-    missing = {damage.before: damage.what for damage in found.damages}
+def _rewrite(found: Scan, state: _Before, later: list[Path]) -> Rewritten:
+    """Write a segment's whole batches anew, with gaps where some are missing; `later` are the segments after it."""
+    start = state.begins(found)
+    missing = {damage.before: damage.what for damage in found.damages if damage.before >= start and not damage.spare}
+    header = _header(found, state, later, headless=found.header is None or 0 in missing)
     if state.known and found.header is not None and found.header.after_seq != state.last_seq:
-        missing.setdefault(0, "the end of the segment before is missing")
+        missing.setdefault(start, "the end of the segment before is missing")
+    last, newest = header.after_seq, state.newest_ns or header.created_ns
     encoder = wire.UnitEncoder(1)
     gaps = 0
-    output = _begin(found.path, header)
-    last = header.after_seq
-    newest = state.newest_ns or header.created_ns
-    for place, (batch, note) in enumerate(reader.whole(found)):
+    output = begin(found.path, header)
+    contracts = set(state.contracts)
+    for batch, note in _whole(found, ["contract"]):
+        if note.prints:
+            contracts.update(batch.column("contract").dictionary.to_pylist())
+    for place, (batch, note) in enumerate(_whole(found)):
+        if place < start:
+            continue
         if place in missing:
             oldest = int(np.asarray(batch.column("ts_ns").drop_null()).min()) if note.prints else note.recv_ns[0]
-            before = max(0, note.seq[0] - max(1, len(contracts))) if last is None else last + 1
-            free = range(before, note.seq[0])
-            gaps += _write_gaps(output, encoder, free, contracts, newest, oldest, note.recv_ns[0], missing[place])
+            # before the first record there is, its header's records need numbers of their own
+            low = 1 + len(header.context) if last is None else last + 1
+            room = range(max(low, note.seq[0] - max(1, len(contracts))) if last is None else low, note.seq[0])
+            gaps += _write_gaps(output, encoder, room, contracts, newest, oldest, note.recv_ns[0], missing[place])
         renumbered = msgspec.structs.replace(note, n=output.batches)
         output.append(encoder.encode(batch, renumbered), renumbered)
         last, newest = note.seq[1], note.recv_ns[1]
         if note.prints:
             newest = int(np.asarray(batch.column("ts_ns").drop_null()).max())
-    if len(found) in missing and last is not None:
-        what = missing[len(found)]
-        gaps += _write_gaps(
-            output, encoder, range(last + 1, last + 1 + len(contracts)), contracts, newest, newest + 1, newest, what
-        )
+    if not later and len(found) in missing and last is not None:  # else the next segment says it, where it begins
+        room = range(last + 1, last + 1 + max(1, len(contracts)))
+        gaps += _write_gaps(output, encoder, room, contracts, newest, newest + 1, newest, missing[len(found)])
     output.seal()
     index.drop(output.path)
     return Rewritten(found.path, output.batches, output.size, found.size, gaps)
+
+
+def _whole(found: Scan, columns: list[str] | None = None) -> Iterator[tuple[pa.RecordBatch, BatchNote]]:
+    """Yield a segment's whole batches; a file that is no segment has none."""
+    if len(found):
+        with LogReader(found.path, keep_index=False, fresh=True) as reader:
+            yield from reader.whole(found, columns)
+
+
+def _header(found: Scan, state: _Before, later: list[Path], *, headless: bool) -> SegmentHeader:
+    """Return the header for a segment that is written anew.
+
+    Where the log's very beginning is lost, so is the start of its session; but every later segment's header says what
+    was in force there, and with that what there is left can be read.
+    """
+    header = found.header
+    if header is None:
+        created = int(found.column("least_ns")[0]) if len(found) else state.newest_ns
+        header = SegmentHeader("", "recovered", found.number, None, created, "tickloom", state.context.records())
+    if state.known:
+        return msgspec.structs.replace(header, after_seq=state.last_seq)
+    if headless and not any(isinstance(record, SessionStarted) for record in header.context):
+        first_ns = int(found.column("least_ns")[0])
+        return msgspec.structs.replace(header, context=(*header.context, *_told_later(later, first_ns)))
+    return header
+
+
+def _told_later(later: list[Path], first_ns: int) -> list[AnyControl]:
+    """Return the session's start from the first header that tells of it, and the contracts subscribed by `first_ns`."""
+    for place in later:
+        with place.open("rb") as file:
+            size = int.from_bytes(file.read(8)[4:], "little")
+            file.seek(0)
+            data = file.read(8 + size)
+        try:
+            header, _ = wire.read_header(memoryview(data))
+        except (wire.BadBytes, wire.Foreign, wire.Newer):
+            continue  # what is wrong with it is said when its turn comes
+        if any(isinstance(record, SessionStarted) for record in header.context):
+            return [
+                record
+                for record in header.context
+                if isinstance(record, SessionStarted) or (isinstance(record, Subscribed) and record.recv_ns <= first_ns)
+            ]
+    return []
 
 
 def _write_gaps(
@@ -273,45 +313,8 @@ def _write_gaps(
     return len(items)
 
 
-def _begin(path: Path, header: SegmentHeader) -> SegmentFile:
-    partial = _partial(path)
+def begin(path: Path, header: SegmentHeader) -> SegmentFile:
+    """Begin the file that is to take a segment's place."""
+    partial = partial_of(path)
     partial.unlink(missing_ok=True)
     return SegmentFile(SystemFiles(), partial, header)
-
-
-def _rebatch(reader: LogReader, found: Scan, level: int) -> Rewritten:
-    """Write a whole segment anew in large batches, and check that it holds the same."""
-    assert found.header is not None, "a segment without damage has its header"
-    encoder = wire.UnitEncoder(level, threads=True)
-    output = _begin(found.path, found.header)
-    for batch in _glued(batch for batch, _ in reader.whole(found)):
-        note = msgspec.structs.replace(describe(batch), n=output.batches)
-        output.append(encoder.encode(batch, note), note)
-    output.seal()
-    index.drop(output.path)
-    again = scan(output.path)
-    same = msgspec.structs.replace(again.totals, units=found.totals.units) == found.totals
-    if not (same and again.sealed and not again.damages):
-        raise LogError(f"{output.path} does not hold what {found.path} holds: the old segment was left, report this")
-    return Rewritten(found.path, output.batches, output.size, found.size)
-
-
-def _glued(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of batches in batches of about `BATCH_ROWS`."""
-    waiting: list[pa.RecordBatch] = []
-    rows = size = 0
-    for batch in batches:
-        if waiting and (rows + batch.num_rows > BATCH_ROWS or size + batch.nbytes > MAX_BYTES):
-            yield _glue(waiting)
-            waiting, rows, size = [], 0, 0
-        waiting.append(batch)
-        rows, size = rows + batch.num_rows, size + batch.nbytes
-    if waiting:
-        yield _glue(waiting)
-
-
-def _glue(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    if len(batches) == 1:
-        return batches[0]
-    table = pa.Table.from_batches(batches, SCHEMA).unify_dictionaries().combine_chunks()
-    return table.to_batches()[0]

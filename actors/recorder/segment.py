@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,7 +17,7 @@ import msgspec
 
 from tickloom.actors.recorder import wire
 from tickloom.actors.recorder.errors import ForeignFile, NewerFormat, NoLog
-from tickloom.actors.recorder.units import COLUMNS, Totals, Units, table_of, totals_of, unit_of
+from tickloom.actors.recorder.units import COLUMNS, Totals, Units, rising, table_of, totals_of, unit_of
 from tickloom.messages.market import IntArray
 from tickloom.messages.records import FORMAT, SegmentHeader
 
@@ -29,7 +30,8 @@ class Damage(msgspec.Struct, frozen=True):
     """Bytes `[offset, end)` of a segment that do not read back.
 
     `before` is the place, in the table of units, of the unit that follows; `batch` the number of the batch that should
-    stand there (None: the header).
+    stand there (None: the header). `spare` says that nothing is missing for it: what stands there stands elsewhere as
+    well, or after the segment's end.
     """
 
     offset: int
@@ -37,6 +39,7 @@ class Damage(msgspec.Struct, frozen=True):
     before: int
     batch: int | None
     what: str
+    spare: bool = False
 
 
 class Torn(msgspec.Struct, frozen=True):
@@ -144,21 +147,16 @@ def scan(path: Path) -> Scan:
         header, first, damages, torn = _scan_header(path, file, size)
         if torn is not None:
             return scan_of(path, size, None, 0, table_of([]), torn=torn, sealed=False)
-        units: list[wire.Unit] = []
+        walked: list[wire.Unit | Damage] = [*damages]
         sealed = False
-        at = first
-        for found in _walk(file, first, size, 0):
-            if isinstance(found, wire.Unit):
-                units.append(found)
-                at = found.offset + found.length
-            elif isinstance(found, Damage):
-                damages.append(found)
-                at = found.end
+        for found in _walk(file, first, size):
+            if isinstance(found, wire.Unit | Damage):
+                walked.append(found)
             elif isinstance(found, Torn):
                 torn = found
             else:
                 sealed = True
-        assert at <= size, "units lie within the file"
+        units, damages = _in_order(walked, file)
     return scan_of(path, size, header, first, table_of(units), tuple(damages), torn, sealed=sealed)
 
 
@@ -199,10 +197,10 @@ class _Sealed:
     """Said when a segment's end stands where it should."""
 
 
-def _walk(file: BinaryIO, first: int, size: int, expected: int) -> Iterator[wire.Unit | Damage | Torn | _Sealed]:
-    """Yield units and damages in order, at last how the segment ends."""
+def _walk(file: BinaryIO, first: int, size: int) -> Iterator[wire.Unit | Damage | Torn | _Sealed]:
+    """Yield whole units and what lies between them, in the order of the file, at last how the segment ends."""
     base, window = first, _read(file, first, _WINDOW)
-    at, places, last_seq = first, 0, -1
+    at = first
     while at < size:
         if base + len(window) == size and size - at == len(wire.END) and window[at - base :] == wire.END:
             yield _Sealed()
@@ -213,22 +211,60 @@ def _walk(file: BinaryIO, first: int, size: int, expected: int) -> Iterator[wire
             if base + len(window) < size:  # perhaps only the window ends here: look again from this place, further
                 base, window = at, _read(file, at, _WINDOW if at > base else 2 * len(window))
                 continue
-            damage = _damage(window, at - base, error)
-            if damage is None:
+            end = _damage(window, at - base)
+            if end is None:
                 yield Torn(at, size - at, str(error))
                 return
-            yield Damage(at, base + damage, places, expected, str(error))
-            at, expected = base + damage, -1
+            ended = window[at - base : at - base + len(wire.END)] == wire.END
+            what = "something follows the end of the segment" if ended else str(error)
+            yield Damage(at, base + end, 0, None, what, spare=ended)
+            at = base + end
             continue
-        note = unit.note
-        if (expected >= 0 and note.n != expected) or note.seq[0] <= last_seq:
+        yield wire.Unit(at, unit.length, unit.note)
+        at += unit.length
+
+
+def _in_order(walked: list[wire.Unit | Damage], file: BinaryIO) -> tuple[list[wire.Unit], list[Damage]]:
+    """Return the units whose numbers rise, as many as can be, and the damages with their places among them.
+
+    A unit that is out of order is damage, however whole: a stretch of the file was written twice, or in another place.
+    Where a batch is missing between two that are there, an empty stretch of damage says so.
+    """
+    whole = [each for each in walked if isinstance(each, wire.Unit)]
+    kept = {whole[place].offset for place in rising([unit.note.seq for unit in whole])}
+    places = {unit.note.seq: unit.offset for unit in whole if unit.offset in kept}
+    units: list[wire.Unit] = []
+    damages: list[Damage] = []
+    expected: int | None = 0
+    for each, after in zip_longest(walked, walked[1:]):
+        if isinstance(each, Damage):
+            header = each.offset == 0
+            if isinstance(after, wire.Unit) and after.offset not in kept and not header:
+                each = _echo(each, places.get(after.note.seq, 0), file)
+            damages.append(msgspec.structs.replace(each, before=len(units), batch=None if header else (expected or 0)))
+            expected = expected if each.spare or header else None
+            continue
+        note = each.note
+        if each.offset not in kept:
+            what = f"batch {note.n} with the numbers from {note.seq[0]} on is not in its place"
+            damages.append(Damage(each.offset, each.offset + each.length, len(units), expected or 0, what, spare=True))
+            continue
+        if expected is not None and note.n != expected:
             what = f"batch {note.n} stands where batch {expected} belongs"
-            yield Damage(at, at, places, max(expected, 0), what)
-        yield wire.Unit(at, unit.length, note)
-        at, places, expected, last_seq = at + unit.length, places + 1, note.n + 1, note.seq[1]
+            damages.append(Damage(each.offset, each.offset, len(units), expected, what))
+        units.append(each)
+        expected = note.n + 1
+    return units, damages
 
 
-def _damage(window: bytes, at: int, error: wire.BadBytes) -> int | None:
+def _echo(damage: Damage, twin: int, file: BinaryIO) -> Damage:
+    """Return the damage, marked as spare if the same bytes stand before `twin`, where the unit after it stands too."""
+    length = damage.end - damage.offset
+    same = twin >= length and _read(file, damage.offset, length) == _read(file, twin - length, length)
+    return msgspec.structs.replace(damage, spare=True) if same else damage
+
+
+def _damage(window: bytes, at: int) -> int | None:
     """Return where reading can go on after `at`, in a window that reaches the file's end; None: the tail is torn."""
     found = wire.find_unit(window, at)
     if found is not None:

@@ -6,6 +6,7 @@ when reading has moved on; the totals stay.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -96,6 +97,28 @@ def unit_of(row: NDArray[np.int64]) -> Unit:
 def table_of(units: Sequence[Unit]) -> IntArray:
     """Return units as a table."""
     return np.array([row_of(unit) for unit in units], np.int64).reshape(len(units), len(COLUMNS))
+
+
+def rising(spans: Sequence[tuple[int, int]]) -> list[int]:
+    """Return which of the spans `(first, last)`, in their order, form the longest row in which each begins after the
+    one before has ended. All of them, if they are in order."""
+    ends: list[int] = []  # of the rows of each length so far, the one that ends first: where, and with which span
+    which: list[int] = []
+    before: list[int] = []
+    for place, (first, last) in enumerate(spans):
+        length = bisect_left(ends, first)
+        before.append(which[length - 1] if length else -1)
+        if length == len(ends):
+            ends.append(last)
+            which.append(place)
+        elif last < ends[length]:
+            ends[length], which[length] = last, place
+    row = []
+    place = which[-1] if which else -1
+    while place >= 0:
+        row.append(place)
+        place = before[place]
+    return row[::-1]
 
 
 def totals_of(table: IntArray) -> Totals:

@@ -10,9 +10,10 @@ import msgspec
 import typer
 
 from tickloom.actors.recorder.care import Inspection, SegmentReport, Verification, inspect, verify
+from tickloom.actors.recorder.compaction import compact
 from tickloom.actors.recorder.export import export
 from tickloom.actors.recorder.reader import TornTail
-from tickloom.actors.recorder.repair import Rewritten, compact, recover
+from tickloom.actors.recorder.repair import Rewritten, recover
 from tickloom.scripts.arguments import moment, spelled
 from tickloom.scripts.output import DAMAGED, fields, result, size
 

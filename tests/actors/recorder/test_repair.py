@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
-from tickloom.actors.recorder import repair
 from tickloom.actors.recorder.care import verify
 from tickloom.actors.recorder.errors import ForeignFile, LogInUse, NoLog
 from tickloom.actors.recorder.lock import DirectoryLock
 from tickloom.actors.recorder.reader import LogReader
-from tickloom.actors.recorder.repair import compact, recover
+from tickloom.actors.recorder.repair import recover
 from tickloom.actors.recorder.segment import name_of, scan
 from tickloom.actors.recorder.writer import LogOptions, LogWriter
 from tickloom.messages.control import Beat, Gap, SessionStarted
@@ -135,9 +136,6 @@ def test_the_last_segment_lost_altogether_leaves_a_gap_in_its_place(log):
     directory, records = log
     last = scan(max(directory.glob("*.arrows")))
     data = last.path.read_bytes()
-    last.path.write_bytes(bytes(b ^ 0x55 for b in data[:-8]) + data[-8:])
-    with pytest.raises(ForeignFile):
-        recover(directory)
     last.path.write_bytes(data[: last.first] + bytes(b ^ 0x55 for b in data[last.first : -8]) + data[-8:])
     recover(directory)
     kept, gaps = split(read(directory))
@@ -172,6 +170,96 @@ def test_a_segment_with_nothing_whole_is_set_aside(log):
     assert [gap.seq for gap in gaps] == [lost[0]]
 
 
+@pytest.mark.parametrize("number", [1, 2, -1])
+def test_a_file_that_is_no_segment_is_set_aside_and_its_place_is_a_gap(log, number):
+    directory, records = log
+    path = sorted(directory.glob("*.arrows"))[number if number < 0 else number - 1]
+    gone = scan(path)
+    path.write_bytes(b"time,price\n1,2\n" * 100)
+    with pytest.raises(ForeignFile, match=path.name):
+        LogReader(directory)
+    recover(directory)
+    assert path.with_name(f"{path.name}.damaged").read_bytes().startswith(b"time,price")
+    kept, gaps = split(read(directory))
+    lost = range(int(gone.column("first_seq")[0]), gone.last_seq + 1)
+    assert kept == [r for r in records if r.seq not in lost]
+    assert [gap.seq for gap in gaps] == ([lost[0]] if number != 1 else [])
+
+
+def test_a_folder_of_files_that_are_no_segments_is_left_alone(tmp_path):
+    (tmp_path / name_of(1)).write_bytes(b"time,price\n1,2\n" * 100)
+    with pytest.raises(ForeignFile):
+        recover(tmp_path)
+    assert (tmp_path / name_of(1)).exists()
+
+
+@pytest.mark.parametrize("number", [2, -1])
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_tail_that_was_written_twice_is_kept_once_wherever_it_begins(log, tmp_path_factory, number, closed):
+    directory, records = log
+    name = sorted(path.name for path in directory.glob("*.arrows"))[number]
+    data = (directory / name).read_bytes()
+    data = data if closed else data[:-8]
+    whole = tmp_path_factory.mktemp("whole")
+    for size in range(40, len(data), 211):
+        work = whole / str(size)
+        shutil.copytree(directory, work)
+        (work / name).write_bytes(data + data[-size:])
+        report = recover(work)
+        kept, gaps = split(read(work))
+        assert kept == records
+        assert gaps == [], f"{size} bytes that stand there twice are nothing missing"
+        assert recover(work).rewritten == (), report
+        shutil.rmtree(work)
+
+
+def test_a_stretch_that_was_written_twice_in_the_middle_is_kept_once(log):
+    directory, records = log
+    found = scan(directory / name_of(2))
+    data = found.path.read_bytes()
+    begin, end = found.unit(0).offset, found.unit(2).offset
+    found.path.write_bytes(data[:end] + data[begin:end] + data[end:])
+    assert not verify(directory).whole
+    recover(directory)
+    assert read(directory) == records
+
+
+def test_a_batch_that_stands_too_early_as_well_is_kept_where_it_belongs(log):
+    directory, records = log
+    found = scan(directory / name_of(2))
+    data = found.path.read_bytes()
+    last, at = found.unit(len(found) - 1), found.unit(1).offset
+    found.path.write_bytes(data[:at] + data[last.offset : last.offset + last.length] + data[at:])
+    recover(directory)
+    assert read(directory) == records
+
+
+def test_an_old_copy_of_a_segment_under_another_number_is_set_aside(log):
+    directory, records = log
+    last = max(directory.glob("*.arrows"))
+    copy = directory / name_of(int(last.stem) + 1)
+    shutil.copy(directory / name_of(2), copy)
+    assert not verify(directory).whole
+    recover(directory)
+    kept, _ = split(read(directory))
+    assert kept == records
+
+
+@pytest.mark.parametrize("size", [2048, 4096, 8192])
+def test_a_log_whose_head_is_lost_learns_from_the_next_segment_how_its_session_began(log, size):
+    directory, records = log
+    path = directory / name_of(1)
+    path.write_bytes(bytes(size) + path.read_bytes()[size:])
+    recover(directory)
+    kept, gaps = split(read(directory))
+    assert kept == [r for r in records if r.seq >= kept[0].seq]
+    assert all(gap.seq < kept[0].seq for gap in gaps)
+    with LogReader(directory) as reader:
+        told = reader.context(from_seq=reader.first_seq)
+    assert [type(record) for record in told] == [SessionStarted]
+    assert all(gap.seq > len(told) for gap in gaps), "what is told ahead of them takes numbers too"
+
+
 def test_the_beginning_lost_is_a_gap_too(log):
     directory, records = log
     unit = scan(directory / name_of(1)).unit(0)
@@ -193,58 +281,14 @@ def test_a_recovered_log_is_gone_on_with(kit, log):
     assert read(directory)[-5:] == list(unroll(more))
 
 
-def test_a_compacted_log_holds_the_same_in_fewer_batches(log):
-    directory, records = log
-    before = sum(len(s) for s in LogReader(directory).segments)
-    report = compact(directory)
-    assert 4 <= len(report.rewritten) <= report.segments
-    assert report.size_after < report.size_before
-    assert read(directory) == records
-    with LogReader(directory) as reader:
-        assert sum(len(s) for s in reader.segments) == report.segments < before
-    assert compact(directory).rewritten == ()
-
-
-def test_contracts_and_sources_survive_being_glued(kit, tmp_path):
-    items = kit.number([
-        kit.frames(3, source="market/1", contract="A"), kit.frames(3, 3, source="market/2", contract="B"),
-        *kit.everything(), kit.frames(3, 20, source="market/2", contract="A"),
-    ])  # fmt: skip
-    with LogWriter(tmp_path, session="s", options=LogOptions(batch_rows=1)) as writer:
-        for item in items:
-            writer.append([item], 0)
-    compact(tmp_path)
-    assert read(tmp_path) == list(unroll(items))
-
-
-def test_compacting_leaves_damage_alone(log):
-    directory, _ = log
-    unit = scan(directory / name_of(2)).unit(1)
-    flip(directory / name_of(2), unit.offset + unit.length - 30)
-    data = (directory / name_of(2)).read_bytes()
-    report = compact(directory)
-    assert name_of(2) not in {r.path.name for r in report.rewritten}
-    assert (directory / name_of(2)).read_bytes() == data
-
-
-def test_a_rewrite_that_does_not_read_back_leaves_the_old_segment(log, monkeypatch):
-    directory, records = log
-    monkeypatch.setattr(repair, "_glued", lambda batches: iter([next(iter(batches))]))
-    with pytest.raises(Exception, match="does not hold what"):
-        compact(directory)
-    assert read(directory) == records
-
-
-@pytest.mark.parametrize("work", [recover, compact])
-def test_a_log_in_use_is_left_alone(log, work):
+def test_a_log_in_use_is_left_alone(log):
     directory, _ = log
     lock = DirectoryLock(directory)
     with pytest.raises(LogInUse):
-        work(directory)
+        recover(directory)
     lock.release()
 
 
-@pytest.mark.parametrize("work", [recover, compact])
-def test_there_must_be_a_log(tmp_path, work):
+def test_there_must_be_a_log(tmp_path):
     with pytest.raises(NoLog):
-        work(tmp_path)
+        recover(tmp_path)
