@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from typing import Protocol
 
 NS = 1_000_000_000
@@ -26,23 +25,19 @@ class Waiter:
     Two raw locks and no condition variable: an uncontended wake costs two lock operations.
     """
 
-    __slots__ = ("_gate", "_once", "also", "expired")
+    __slots__ = ("_gate", "_once", "expired")
 
     def __init__(self) -> None:
         self._gate = threading.Lock()
         self._gate.acquire()
         self._once = threading.Lock()
         self.expired = False
-        self.also: Callable[[], object] | None = None
-        """Called when the wait was ended by a wake: for a waiter that sleeps elsewhere meanwhile."""
 
     def wake(self) -> bool:
         """End the wait. False when it had been ended already."""
         if not self._once.acquire(blocking=False):
             return False
         self._gate.release()
-        if self.also is not None:
-            self.also()
         return True
 
     def expire(self) -> bool:

@@ -1,14 +1,20 @@
-"""A crew: several actors that share one thread and take turns. For stages of a pipeline that only compute.
+"""A crew: several actors that share a thread and take turns. For stages of a pipeline that only compute.
 
 Every actor has a thread of its own unless its `ChildSpec.crew` names a crew. What a crew saves are wake-ups: a
 message that passes through ten actors of a crew wakes one thread, not ten, and waits for no hand-over of the
-interpreter lock on its way. What it costs is that a member which takes long holds up the others. Nothing else
+interpreter lock on its way. What it costs is that a member which computes for long holds up the others. Nothing else
 changes: each member has its own place, mailbox, epoch, failures and restarts.
 
-Rules. A member takes one turn at a time (all its control messages, one batch), first come, first served. One that
-waits for room in a mailbox lets the others take turns meanwhile, so members can put into each other's mailboxes; what
-it waits for must not depend on a member that put to it, as in any pipeline. A member must not ask another one. A
-member that is given up by its supervisor while it hangs keeps the thread; the others go on in a new one.
+Theory of operation. One thread is on duty: it gives the turns, first come, first served; a turn is all of a member's
+control messages and one batch. A member that has to wait in its turn, for room in a mailbox or for a reply, first
+lets go of the duty. Another thread takes it over as soon as anybody is ready, and the member goes on in its own
+thread when its wait is over. So nobody ever waits with another member's unfinished turn beneath it on the stack, and
+whatever a waiting member waits for can happen, be it the work of other members or of outsiders: a crew can deadlock
+only where the same actors with a thread each would. Threads that have no duty any more are kept for the next time,
+at most `SPARES` of them.
+
+What a member blocks on by other means (a file, a lock of its own) holds up the crew until the supervisor gives the
+member up; then the others go on in another thread.
 """
 
 from __future__ import annotations
@@ -16,9 +22,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from tickloom.supervision.actor import Actor, Next
-from tickloom.supervision.clocks import NS, Clock, Waiter, to_ns
+from tickloom.supervision.clocks import Clock, Waiter
 from tickloom.supervision.errors import StartError
 from tickloom.supervision.incarnation import Incarnation
 from tickloom.supervision.life import Life, current_life, set_current_life
@@ -26,17 +33,39 @@ from tickloom.supervision.life import Life, current_life, set_current_life
 Spawn = Callable[[Callable[[], None]], threading.Thread]
 """Starts a thread that runs a function."""
 
+SPARES = 2
+"""Most threads kept for when the one on duty has to wait; more are made when they are needed, and end after it."""
+
+
+class _Shift:
+    """One thread of a crew."""
+
+    __slots__ = ("asleep", "member", "thread", "waiter")
+
+    def __init__(self) -> None:
+        self.waiter = Waiter()
+        self.asleep = False
+        """On duty, and waiting for somebody to be ready."""
+        self.member: _Member | None = None
+        """Whose turn it is in."""
+        self.thread: threading.Thread | None = None
+
+    def wake(self) -> None:
+        self.waiter.wake()
+
 
 class _Member:
     """One incarnation taking turns."""
 
-    __slots__ = ("_crew", "_incarnation", "in_turn", "life")
+    __slots__ = ("_crew", "_incarnation", "given_up", "life", "shift")
 
     def __init__(self, crew: Crew, incarnation: Incarnation) -> None:
         self._crew = crew
         self._incarnation = incarnation
         self.life = incarnation.life
-        self.in_turn = False
+        self.given_up = False
+        self.shift: _Shift | None = None
+        """The thread of its latest turn."""
 
     def wake(self) -> None:
         """Have a turn. Called by whoever brings something, once for each time the actor went idle."""
@@ -72,7 +101,7 @@ class _Member:
 
 
 class Crew:
-    """Actors that share a thread. The thread is there as long as the crew has members."""
+    """Actors that share a thread. Threads are there as long as the crew has members."""
 
     def __init__(self, spawn: Spawn, clock: Clock) -> None:
         self._spawn = spawn
@@ -80,10 +109,9 @@ class Crew:
         self._lock = threading.Lock()
         self._members: set[_Member] = set()
         self._ready: deque[_Member] = deque()
-        self._duty: Waiter | None = None
-        """What the thread on duty sleeps on; None: there is no thread."""
-        self._asleep = False
-        self._thread: threading.Thread | None = None
+        self._duty: _Shift | None = None
+        """Who gives the turns; None while nobody does, because nobody was ready since it was let go of."""
+        self._spares: list[_Shift] = []
 
     def add(self, incarnation: Incarnation) -> None:
         """Let the incarnation take turns from now on.
@@ -92,115 +120,155 @@ class Crew:
             RuntimeError: the system has no more threads.
         """
         member = _Member(self, incarnation)
-        member.life.wait = self._wait
+        member.life.wait = partial(self._wait, member)
         with self._lock:
             self._members.add(member)
-            if self._duty is None:
-                try:
-                    self._begin()
-                except RuntimeError:
-                    self._members.discard(member)
-                    raise
-            member.life.thread = self._thread
-        self.ready(member)
+        try:
+            self.ready(member)
+        except RuntimeError:
+            with self._lock:
+                self._members.discard(member)
+            raise
 
     def ready(self, member: _Member) -> None:
         """Give the member a turn. From any thread."""
         with self._lock:
+            if member not in self._members:
+                return
             self._ready.append(member)
-        self._poke()
+            try:
+                roused = self._rouse()
+            except RuntimeError:
+                self._ready.remove(member)
+                raise
+        if roused is not None:
+            roused.wake()
 
     def relieve(self, life: Life) -> None:
-        """The life was given up. If it holds the thread, the others go on in another one.
+        """The life was given up. If it is in a turn, the crew goes on without it and its thread.
 
         Raises:
             RuntimeError: the system has no more threads.
         """
+        roused: list[_Shift] = []
         with self._lock:
             for member in self._members:
-                if member.life is life and member.in_turn:
-                    self._members.discard(member)
+                if member.life is life:
                     break
             else:
                 return
-            self._duty = None
-            if self._members:
-                self._begin()
-                for other in self._members:
-                    if not other.in_turn:
-                        other.life.thread = self._thread
-
-    def _begin(self) -> None:
-        """Start a thread; the lock is held."""
-        duty = Waiter()
-        self._asleep = False
-        self._thread = self._spawn(lambda: self._work(duty))
-        self._duty = duty
-
-    def _poke(self) -> None:
-        with self._lock:
-            duty = self._duty if self._asleep else None
-            self._asleep = False
-        if duty is not None:
-            duty.wake()
-
-    # --- the thread on duty ---
-
-    def _work(self, duty: Waiter) -> None:
-        while self._step(duty, None, None):
-            pass
-
-    def _step(self, duty: Waiter, until: Waiter | None, deadline_ns: int | None) -> bool:
-        """Give one turn, or sleep until there is one to give. False when off duty.
-
-        `until` ends the sleep as well, and so does `deadline_ns` of the monotonic clock.
-        """
-        with self._lock:
-            if self._duty is not duty:
-                return False
-            if until is not None and until.ended:
-                return True
-            member = self._ready.popleft() if self._ready else None
-            if member is not None:
-                member.in_turn = True
-            elif not self._members:
+            shift = member.shift
+            if shift is None or shift.member is not member:
+                return  # not in a turn: it will be given one to leave in
+            member.given_up = True
+            self._members.discard(member)
+            if self._duty is shift:
                 self._duty = None
-                return False
-            else:
-                self._asleep = True
-        if member is not None:
-            self._turn(member)
-            return True
-        left = None if deadline_ns is None else max(deadline_ns - self._clock.monotonic_ns(), 0) / NS
-        self._clock.wait(duty, left)
-        with self._lock:
-            self._asleep = False
-        duty.reset()
-        return True
+                roused = [each for each in (self._rouse() if self._ready else None,) if each is not None]
+            roused += self._disband()
+        for each in roused:
+            each.wake()
 
-    def _turn(self, member: _Member) -> None:
+    # --- with the lock held ---
+
+    def _rouse(self) -> _Shift | None:
+        """See to it that somebody gives turns; returns a thread that is to be woken, once the lock is free."""
+        duty = self._duty
+        if duty is not None:
+            if not duty.asleep:
+                return None
+            duty.asleep = False
+            return duty
+        if self._spares:
+            self._duty = self._spares.pop()
+            return self._duty
+        shift = _Shift()
+        self._duty = shift
+        try:
+            shift.thread = self._spawn(partial(self._work, shift))
+        except RuntimeError:
+            self._duty = None
+            raise
+        return None
+
+    def _disband(self) -> list[_Shift]:
+        """Let everybody go when there are no members; returns the threads to wake, once the lock is free."""
+        if self._members:
+            return []
+        roused, self._spares = self._spares, []
+        if self._duty is not None and self._duty.asleep:
+            self._duty.asleep = False
+            roused.append(self._duty)
+        self._ready.clear()
+        return roused
+
+    # --- a thread of the crew ---
+
+    def _work(self, shift: _Shift) -> None:
+        while (member := self._next(shift)) is not None:
+            self._turn(shift, member)
+
+    def _next(self, shift: _Shift) -> _Member | None:
+        """Return who has the next turn, once there is somebody. None: this thread is not needed any more."""
+        while True:
+            with self._lock:
+                if not self._members:
+                    if self._duty is shift:
+                        self._duty = None
+                    return None
+                if self._duty is None:
+                    self._duty = shift
+                if self._duty is shift:
+                    if self._ready:
+                        member = self._ready.popleft()
+                        shift.member, member.shift = member, shift
+                        return member
+                    shift.asleep = True
+                elif len(self._spares) < SPARES:
+                    self._spares.append(shift)
+                else:
+                    return None
+            self._clock.wait(shift.waiter, None)
+            shift.waiter.reset()
+
+    def _turn(self, shift: _Shift, member: _Member) -> None:
+        member.life.thread = threading.current_thread()
         following = member.turn()
-        while following is not Next.LEAVE and member not in self._members:  # given up meanwhile: to its end, here
+        while following is not Next.LEAVE and member.given_up:  # to its end, here
             following = member.turn()
+        roused: list[_Shift] = []
         with self._lock:
-            member.in_turn = False
+            shift.member = None
             if following is Next.LEAVE:
                 self._members.discard(member)
+                roused = self._disband()
             elif following is Next.AGAIN:
                 self._ready.append(member)
-        if following is Next.AGAIN:
-            self._poke()  # of no effect in the thread on duty; else that one has a member back
+                if self._duty is not None and self._duty is not shift and (other := self._rouse()) is not None:
+                    roused.append(other)
+        for each in roused:
+            each.wake()
 
-    def _wait(self, waiter: Waiter, timeout: float | None) -> bool:
+    def _wait(self, member: _Member, waiter: Waiter, timeout: float | None) -> bool:
         """Wait, in a member's turn, until `waiter` is woken (True) or `timeout` seconds have passed (False)."""
-        deadline_ns = None if timeout is None else self._clock.monotonic_ns() + to_ns(timeout)
-        waiter.also = self._poke
+        shift, roused = member.shift, None
         with self._lock:
-            duty = self._duty if self._thread is threading.current_thread() else None
-        while duty is not None and not waiter.ended:
-            if deadline_ns is not None and self._clock.monotonic_ns() >= deadline_ns:
-                break
-            if not self._step(duty, waiter, deadline_ns):
-                break
-        left = None if deadline_ns is None else max(deadline_ns - self._clock.monotonic_ns(), 0) / NS
-        return self._clock.wait(waiter, left)
+            if self._duty is shift:
+                self._duty = None
+                if self._ready:
+                    roused = self._hand_over(shift)
+        if roused is not None:
+            roused.wake()
+        try:
+            return self._clock.wait(waiter, timeout)
+        finally:
+            with self._lock:
+                if self._duty is None and not member.given_up:
+                    self._duty = shift  # nobody was ready meanwhile
+
+    def _hand_over(self, shift: _Shift | None) -> _Shift | None:
+        try:
+            return self._rouse()
+        except RuntimeError:  # no more threads: whoever is ready waits until this wait is over, or the next is ready
+            self._duty = None
+            return None

@@ -147,8 +147,7 @@ class FoldActor(Actor, Generic[S]):
             if self._faults is not None:
                 self._faults.pass_point(self.path, "on_emit", place.emitted, 1)
             self.emit(outputs[index])
-            memory.emitted = index + 1
-            place.emitted += 1
+            place.let_go(life.epoch, memory, index + 1)
         memory.outputs = ()
         memory.emitted = 0
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tickloom.supervision.clocks import Waiter
+    from tickloom.supervision.clocks import Clock, Waiter
     from tickloom.supervision.envelopes import Control, Waiting
     from tickloom.supervision.mailbox import Mailbox
 
@@ -21,8 +21,8 @@ class Life:
     """The control block of one incarnation.
 
     `stop` is "" while it should live, then "drain" or "now". `fenced` is set, once, when it was given up. `break_off`
-    ends whatever wait its own thread is in. `wait`, where there is one, is how its thread waits for room: with other
-    things to do meanwhile (see `crew`). `blocked_on` is the mailbox its thread waits to put into, and the
+    ends whatever wait its own thread is in. `wait`, where there is one, is how it waits in its turn: not without
+    letting others have theirs (see `crew`). `blocked_on` is the mailbox its thread waits to put into, and the
     entry it left there; a circle of these is what a deadlock is. `in_hand` are the control messages it was handed
     last, and the number of the one it is at.
     """
@@ -88,6 +88,12 @@ _current = _Current()
 def current_life() -> Life | None:
     """Return the life whose thread is running, or None in a thread that is no actor's."""
     return _current.life
+
+
+def wait(clock: Clock, waiter: Waiter, timeout: float | None) -> bool:
+    """Wait, as the calling thread has to: True when `waiter` was woken, False when `timeout` seconds ran out."""
+    life = _current.life
+    return (clock.wait if life is None or life.wait is None else life.wait)(waiter, timeout)
 
 
 def set_current_life(life: Life | None) -> None:

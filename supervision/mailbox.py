@@ -23,7 +23,7 @@ from tickloom.supervision.clocks import Clock, SystemClock, Waiter
 from tickloom.supervision.envelopes import Answer, Batch, CatchUp, Control, Status, Waiting
 from tickloom.supervision.errors import ActorDead, BreakerOpen, Interrupted
 from tickloom.supervision.lane import Lane
-from tickloom.supervision.life import Life, current_life
+from tickloom.supervision.life import Life, current_life, wait
 from tickloom.supervision.policy import Counters, MailboxSpec
 
 WORK, IDLE, DRAINED, FENCED = Status.WORK, Status.IDLE, Status.DRAINED, Status.FENCED
@@ -429,7 +429,7 @@ class Mailbox:
                     life.interrupt()
                 else:
                     self._refuse_circle(life, waiting)
-                in_time = (life.wait or self._clock.wait)(waiter, timeout)
+                in_time = wait(self._clock, waiter, timeout)
             finally:
                 life.break_off = before
                 life.blocked_on = None

@@ -131,6 +131,18 @@ class Place:
             self.mailbox.settle_locked()
         return memory
 
+    def let_go(self, epoch: int, memory: Memory, count: int) -> None:
+        """Take note that the first `count` outputs of `memory` are out, one more than before.
+
+        Raises:
+            Fenced: another incarnation owns the place, and lets them go by itself; nothing was changed.
+        """
+        with self.mailbox.lock:
+            if self.mailbox.owner != epoch:
+                raise Fenced(f"{self.path} (epoch {epoch}) was fenced: what it lets go does not count")
+            memory.emitted = count
+            self.emitted += 1
+
     @property
     def emitted_all(self) -> bool:
         """Whether no committed output waits to be let go."""

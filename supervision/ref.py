@@ -12,7 +12,7 @@ from typing import Any
 
 from tickloom.supervision.clocks import Waiter
 from tickloom.supervision.errors import AskTimeout, Interrupted
-from tickloom.supervision.life import Life, current_life
+from tickloom.supervision.life import Life, current_life, wait
 from tickloom.supervision.place import Place
 
 DEFAULT_ASK = 5.0
@@ -174,7 +174,7 @@ class Ref:
             try:
                 if life.must_leave():
                     life.interrupt()
-                self._place.services.clock.wait(reply.waiter, timeout)
+                wait(self._place.services.clock, reply.waiter, timeout)
             finally:
                 life.break_off = before
         reply.fail(AskTimeout(f"{self.path} did not reply within {timeout:g} s"))

@@ -24,7 +24,7 @@ from tickloom.supervision.errors import AskTimeout, NoSuchPlace, StartError, Sup
 from tickloom.supervision.executor import Executor, ThreadExecutor
 from tickloom.supervision.exits import Exit, ExitKind
 from tickloom.supervision.faults import FaultPlan
-from tickloom.supervision.life import current_life
+from tickloom.supervision.life import current_life, wait
 from tickloom.supervision.lifecycle import Phase
 from tickloom.supervision.orders import Add, Delete, Input, Revive, Terminate
 from tickloom.supervision.place import Memory
@@ -240,7 +240,7 @@ class Tree:
         while not (place.mailbox.idle and place.emitted_all):
             if self.clock.monotonic_ns() >= deadline:
                 return False
-            self.clock.wait(Reply().waiter, every)
+            wait(self.clock, Reply().waiter, every)
         return True
 
     def drain(self, path: str, timeout: float | None = None) -> None:
@@ -362,7 +362,7 @@ class Tree:
         if not self.running or not self._warden.post(lambda: self._warden.feed(node, event(token))):
             raise TreeStopped(f"{self.name}: the tree does not run")
         self._on_over(token)
-        self.clock.wait(token.waiter, timeout)
+        wait(self.clock, token.waiter, timeout)
         token.fail(AskTimeout(f"{node.path}: not done within {timeout:g} s"))
         token.result()
 

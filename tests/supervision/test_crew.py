@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from random import Random
 
 import pytest
 
@@ -44,6 +45,20 @@ class Stage(Actor):
 
     def on_control(self, message):
         return threading.current_thread().name
+
+
+class Fan(Actor):
+    """Puts each number it gets into all its targets."""
+
+    def __init__(self, context, targets):
+        super().__init__(context)
+        self._targets = targets
+
+    def on_batch(self, messages):
+        for message in messages:
+            for target in self._targets:
+                target.put(message)
+            self.context.advance(1)
 
 
 class Line:
@@ -197,6 +212,106 @@ def test_a_member_that_waits_for_an_outsider_goes_on_when_there_is_room_or_its_t
     finally:
         release.set()
         tree.stop("now", 5)
+
+
+def test_members_that_wait_for_an_outsider_and_for_each_other_all_go_on_in_the_end():
+    """/up waits for /down, which waits for /outside: neither may lie beneath the other on one stack."""
+    held, release = threading.Event(), threading.Event()
+
+    def hold(actor):
+        held.set()
+        release.wait(WAIT)
+
+    def flood(actor):
+        for number in range(50):
+            actor._target.put(number)
+
+    seen, probe, narrow = [], Probe(), MailboxSpec(capacity=1)
+    children = (
+        ChildSpec("outside", lambda context: Stage(context, probe, seen), mailbox=narrow),
+        ChildSpec("down", lambda context: Stage(context, context.ref("/outside"), seen), crew="line", mailbox=narrow),
+        ChildSpec("up", lambda context: Stage(context, context.ref("/down"), seen), crew="line"),
+        ChildSpec("bystander", lambda context: Stage(context, probe, seen), crew="line"),
+    )
+    tree = Tree(SupervisorSpec(children), name="line")
+    tree.start()
+    try:
+        tree.ref("/outside").put(hold)
+        assert held.wait(WAIT)
+        tree.ref("/up").put(flood)
+        tree.ref("/bystander").put("meanwhile")
+        probe.wait_for(str, timeout=WAIT)
+        release.set()
+        assert [each for each in probe.wait_for(51, timeout=WAIT) if each != "meanwhile"] == list(range(50))
+    finally:
+        release.set()
+        tree.stop("now", 5)
+    assert tree.threads() == []
+
+
+def test_members_may_ask_each_other(line):
+    crewed = line()
+    replies = Probe()
+    crewed.tree.ref("/a").put(lambda actor: replies.put(actor._target.ask("where")))
+    assert replies.wait_for(str, timeout=WAIT).startswith("line/crew/line")
+
+
+def test_a_member_given_up_in_the_middle_of_a_wait_of_its_own_leaves_no_thread_behind(line):
+    crewed = line(shutdown=0.05)
+    asked, free, back = threading.Event(), threading.Event(), threading.Event()
+
+    def ask_then_hang(actor):
+        actor._target.ask("where")  # from here on it has no duty
+        asked.set()
+        free.wait(WAIT)
+        back.set()
+
+    crewed.tree.ref("/a").put(ask_then_hang)
+    assert asked.wait(WAIT)
+    crewed.tree.ref("/b").put("meanwhile")
+    assert crewed.probe.wait_for(str, timeout=WAIT) == "meanwhile"
+    crewed.tree.terminate_child("/a", timeout=WAIT)
+    crewed.tree.stop("now", 5)
+    free.set()
+    assert back.wait(WAIT)
+    assert crewed.tree.stop("now", 5).threads == ()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_line_of_members_and_outsiders_with_little_room_passes_everything_on(seed):
+    """Random crews over random pipelines with crashes: nothing is lost, nothing hangs, no thread stays."""
+    rng = Random(seed)
+    names = "abcdefg"
+    probe, plan = Probe(), FaultPlan()
+    for _ in range(5):
+        plan.crash("/" + rng.choice(names), "before_batch", nth=rng.randrange(1, 40))
+
+    def fan(after):
+        return lambda context: Fan(context, [context.ref("/" + each) for each in after] or [probe])
+
+    children = []
+    for index, name in enumerate(names):
+        after = rng.sample(names[index + 1 :], min(len(names) - index - 1, rng.choice((1, 1, 2))))
+        children.append(
+            ChildSpec(
+                name,
+                fan(after),
+                crew=rng.choice(("", "one", "one", "two")),
+                mailbox=MailboxSpec(capacity=rng.choice((1, 2, 64))),
+                backoff=AT_ONCE,
+            )
+        )
+    tree = Tree(SupervisorSpec(tuple(reversed(children)), intensity=1000), name="line", faults=plan)
+    tree.start()
+    try:
+        for number in range(200):
+            tree.ref("/a").put(number, timeout=WAIT)
+        for name in names:
+            assert tree.settle("/" + name, WAIT), tree.snapshot()
+        assert set(probe.messages) >= set(range(200))
+        assert len(tree.dead_letters) == 0
+    finally:
+        assert tree.stop("now", 10).threads == ()
 
 
 def test_an_actor_with_an_event_loop_is_refused():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from random import Random
 
 import pytest
@@ -334,3 +335,50 @@ def test_a_stop_in_the_midst_of_emitting_keeps_what_is_not_out_for_the_next_inca
     probe.wait_for(4)
     assert probe.messages == ["m.0", "m.1", "m.2", "m.3"]
     assert tree.snapshot().find("/a").epoch == 2
+
+
+def test_what_a_fenced_incarnation_still_lets_go_does_not_count(plant, kit, until):
+    """It was given up in the midst of an `emit`; when that returns, the next incarnation is further on already."""
+    out, gates = [], [threading.Event(), threading.Event()]
+    inside = [threading.Event(), threading.Event()]
+
+    class Out:
+        def initial(self):
+            return 0
+
+        def step(self, state, messages):
+            return state, ["first", "second", "third"]
+
+        split = staticmethod(halve)
+
+    class Emitting(FoldActor):
+        def emit(self, output):
+            out.append((self.context.epoch, output))
+            at = {(1, "first"): 0, (2, "third"): 1}.get(out[-1])
+            if at is not None:
+                inside[at].set()
+                gates[at].wait(20)
+
+    tree = plant(
+        kit.worker("b", backoff=AT_ONCE),
+        ChildSpec("a", lambda context: Emitting(context, Out()), shutdown=0.05),
+        strategy="one_for_all",
+    )
+    try:
+        tree.ref("/a").put("m")
+        assert inside[0].wait(20)
+        hung = threading.enumerate()
+        tree.ref("/b").tell(kit.crash)
+        assert inside[1].wait(20)
+        assert tree.snapshot().find("/a").unemitted == 1
+        gates[0].set()
+        for thread in hung:
+            if thread.name.endswith("/a"):
+                thread.join(20)
+        view = tree.snapshot().find("/a")
+        assert (view.epoch, view.unemitted, view.emitted) == (2, 1, 2)
+    finally:
+        for gate in gates:
+            gate.set()
+    until(lambda: tree.snapshot().find("/a").unemitted == 0)
+    assert out == [(1, "first"), (2, "first"), (2, "second"), (2, "third")]
