@@ -1,17 +1,23 @@
 """What the command line logs on standard error: the loggers of all libraries, and what supervision and health tell.
 
 Only the command line does this; an embedding app configures logging itself. A record is redacted before it is written,
-unless the flag `token_redaction` is off. The stream is looked up for each record, because the live view puts its own in
-place of it while it is on the terminal.
+unless the flag `token_redaction` is off.
+
+Records are written by a thread of their own: a terminal that is not read must hold up that thread, and no actor. What
+does not fit into its queue meanwhile is left out, and counted. The stream is looked up for each record, because the
+live view puts its own in place of it while it is on the terminal.
 """
 
 from __future__ import annotations
 
 import logging
+import queue
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from typing import Final
 
 import msgspec
 
@@ -32,6 +38,12 @@ from tickloom.supervision.events import (
 _supervision = logging.getLogger("tickloom.supervision")
 _health = logging.getLogger("tickloom.health")
 
+WAITING: Final = 1024
+"""Records held for a stream that takes none."""
+
+LAST_S: Final = 1.0
+"""Longest the last records may take to be written."""
+
 
 @contextmanager
 def logging_to_stderr(settings: Settings) -> Iterator[None]:
@@ -49,23 +61,48 @@ def logging_to_stderr(settings: Settings) -> Iterator[None]:
     finally:
         root.removeHandler(handler)
         root.setLevel(before)
+        handler.close()
 
 
 class StderrHandler(logging.Handler):
-    """Writes to whatever `sys.stderr` is just now."""
+    """Writes to whatever `sys.stderr` is just now, in its own thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: queue.Queue[str | None] = queue.Queue(WAITING)
+        self._left_out = 0
+        self._writer = threading.Thread(target=self._write, name="tickloom-log", daemon=True)
+        self._writer.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record; a reader that has gone misses it."""
+        """Let one record be written; a reader that has gone misses it."""
         try:
             text = self.format(record)
         except Exception:  # noqa: BLE001 - as logging has it: a record that cannot be said must not end a session
             self.handleError(record)
             return
-        stream = sys.stderr
-        if stream is not None:
-            with suppress(OSError, ValueError):
-                stream.write(f"{text}\n")
-                stream.flush()
+        try:
+            self._lines.put_nowait(text)
+        except queue.Full:
+            self._left_out += 1
+
+    def close(self) -> None:
+        """Write what waits, as far as that goes."""
+        with suppress(queue.Full):
+            self._lines.put(None, timeout=LAST_S)
+            self._writer.join(LAST_S)
+        super().close()
+
+    def _write(self) -> None:
+        said = 0
+        while (text := self._lines.get()) is not None:
+            missing, said = self._left_out - said, self._left_out
+            told = f"{text}\n" + (f"tickloom: {missing:,} lines of log were left out\n" if missing else "")
+            stream = sys.stderr
+            if stream is not None:
+                with suppress(OSError, ValueError):
+                    stream.write(told)
+                    stream.flush()
 
 
 class TextFormatter(logging.Formatter):

@@ -1,7 +1,8 @@
 """What the command line prints: one JSON object or a readable summary on stdout, everything else on stderr.
 
 A reader that has gone (`| head`) is told apart from a defect: whoever prints gets `ReaderGone`, cleans up as after any
-error, and the command ends in silence.
+error, and the command ends in silence. So is one that does not read (Ctrl-S on the terminal): results wait for it, but
+not past a Ctrl-C, and progress is left out.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import logging
 import os
 import sys
 import textwrap
+import time
 from contextlib import suppress
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 import msgspec
 
@@ -24,11 +26,20 @@ from tickloom.config.fields import SettingsError
 from tickloom.config.secrets import redact
 from tickloom.config.timeframes import TimeframeError
 from tickloom.errors import TickloomError
+from tickloom.scripts import signals
+from tickloom.scripts.writing import has_room, unwaiting, write_some
 
 USAGE, AUTHENTICATION, FEED_LOST, DAMAGED = 2, 3, 4, 5
 
 _MENDABLE = (SettingsError, TimeframeError, CalendarError, InsecureAddress, LogWriteError, OSError)
 """What a person can put right by asking for something else. A `ValueError` as such is a defect, and says so."""
+
+
+LOOK_S: Final = 0.1
+"""How often a stream without room is looked at."""
+
+PARTING_S: Final = 1.0
+"""How long after a Ctrl-C a stream without room is still waited for."""
 
 
 class ReaderGone(Exception):
@@ -83,6 +94,17 @@ def say(text: str) -> None:
         ReaderGone: nobody reads it any more.
     """
     _print(sys.stderr, text)
+
+
+def progress(text: str) -> None:
+    """Print progress on stderr, or leave it out if nobody reads at the moment.
+
+    Raises:
+        ReaderGone: nobody reads it any more.
+    """
+    descriptor = _descriptor(sys.stderr)
+    if descriptor is None or has_room(descriptor, 0.0):
+        say(text)
 
 
 def result(value: Any, *, as_json: bool, text: str | None = None) -> None:
@@ -147,8 +169,48 @@ def size(count: int) -> str:
 def _print(stream: TextIO | None, text: str) -> None:
     if stream is None:  # closed by whoever started us
         return
+    line = f"{text}\n"
+    descriptor = _descriptor(stream)
     try:
-        stream.write(f"{text}\n")
-        stream.flush()
+        if descriptor is None:
+            stream.write(line)
+            stream.flush()
+            return
+        with unwaiting(descriptor) as own:
+            _write(own, line.encode(stream.encoding or "utf-8", "backslashreplace"))
     except BrokenPipeError:
         raise ReaderGone from None
+
+
+def _descriptor(stream: TextIO | None) -> int | None:
+    """Return the descriptor of a stream that can keep its writer waiting: a terminal's or a pipe's."""
+    if os.name != "posix" or stream is None or not (stream is sys.__stdout__ or stream is sys.__stderr__):
+        return None
+    try:
+        stream.flush()  # what others have written comes first
+        return stream.fileno()
+    except (OSError, ValueError):
+        return None
+
+
+def _write(descriptor: int, line: bytes) -> None:
+    """Write a line to somebody who reads it.
+
+    Raises:
+        ReaderGone: a Ctrl-C came while nobody read.
+    """
+    data = memoryview(line)
+    patience: float | None = None
+    while data:
+        written = write_some(descriptor, data) if has_room(descriptor, LOOK_S) else 0
+        data = data[written:]
+        if written:
+            patience = None
+            continue
+        time.sleep(LOOK_S)  # it may have said that it has room
+        if not signals.asked():
+            continue
+        if patience is None:
+            patience = time.monotonic() + PARTING_S
+        elif time.monotonic() > patience:
+            raise ReaderGone

@@ -10,14 +10,15 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.live import Live
 
 from tickloom import Session, Summary
 from tickloom.actors.bars.digest import combine_digests
 from tickloom.errors import Cancelled, FeedLostError
 from tickloom.scripts import output
 from tickloom.scripts.logs import log_event, log_health, logging_to_stderr
+from tickloom.scripts.notes import folder as notes_folder
+from tickloom.scripts.notes import noted
+from tickloom.scripts.painting import Painter, terminal
 from tickloom.scripts.view import screen
 
 Seconds = Annotated[float, typer.Option("--seconds", min=0, help="End after this long; 0: only at Ctrl-C.")]
@@ -58,7 +59,8 @@ def _run(session: Session, title: str, seconds: float, asked: threading.Event) -
     try:
         session.events(log_event)
         _announce(session)
-        lost = _watch(session, title, seconds, asked)
+        with noted(session.dashboard, title, notes_folder()):
+            lost = _watch(session, title, seconds, asked)
         if asked.is_set():
             output.say("stopping: what was received is worked off; once more to leave at once")
     finally:
@@ -97,12 +99,12 @@ def _watch(session: Session, title: str, seconds: float, asked: threading.Event)
 
 @contextmanager
 def _picture(session: Session, title: str) -> Iterator[Redraw]:
-    console = Console(stderr=True)
-    if not (console.is_terminal and sys.stdout.isatty()) or console.width < 60:
+    console = terminal(sys.stderr) if sys.stdout is not None and sys.stdout.isatty() else None
+    if console is None:
         yield Lines(session)
         return
-    with Live(console=console, refresh_per_second=4, transient=False) as live:
-        yield Picture(session, title, live)
+    with Painter(console) as painter:
+        yield Picture(session, title, painter)
 
 
 class Redraw:
@@ -116,8 +118,8 @@ class Redraw:
 class Picture(Redraw):
     """The live view on a terminal."""
 
-    def __init__(self, session: Session, title: str, live: Live) -> None:
-        self._session, self._title, self._live = session, title, live
+    def __init__(self, session: Session, title: str, painter: Painter) -> None:
+        self._session, self._title, self._painter = session, title, painter
 
     def __call__(self) -> None:
         """Draw the first contract's bars and the status line."""
@@ -134,7 +136,7 @@ class Picture(Redraw):
             session.health(),
             session.restarts,
         )
-        self._live.update(view)
+        self._painter.show(view)
 
 
 class Lines(Redraw):
@@ -151,4 +153,4 @@ class Lines(Redraw):
         self._next += LINE_S
         statistics, health = self._session.statistics(), self._session.health()
         why = f": {health.reasons[0]}" if health.reasons else ""
-        output.say(f"{statistics.ticks:,} ticks  {statistics.ticks_per_second:,.0f}/s  {health.status}{why}")
+        output.progress(f"{statistics.ticks:,} ticks  {statistics.ticks_per_second:,.0f}/s  {health.status}{why}")

@@ -21,6 +21,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final, NoReturn, TypeAlias
 
+from tickloom.scripts.writing import has_room, unwaiting, write_some
+
 INTERRUPTED: Final = 128 + signal.SIGINT
 """Exit code of a command that Ctrl-C broke off."""
 
@@ -30,6 +32,9 @@ SAME_PRESS_S: Final = 0.3
 SIGNALS: Final = tuple(
     number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None
 )
+
+_blocks: Final[list[threading.Event]] = []
+"""The events of the `interruptible` blocks this process is in: handlers are the process's own, and so is this."""
 
 _Handler: TypeAlias = Callable[[int, FrameType | None], None]
 
@@ -82,16 +87,27 @@ def interruptible() -> Iterator[threading.Event]:
             _leave(number, frame)
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
+    _blocks.append(asked)
     _install(handle)
     try:
         yield asked
     finally:
+        _blocks.remove(asked)
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
+def asked() -> bool:
+    """Whether a signal has asked an `interruptible` block that we are in to end."""
+    return any(each.is_set() for each in _blocks)
+
+
 def tell(text: str) -> None:
-    """Say something on stderr from within a handler, where Python's own streams may be in the middle of a line."""
+    """Say something on stderr from within a handler, where Python's own streams may be in the middle of a line.
+
+    A terminal that takes nothing just now is not told.
+    """
     cursor = "\x1b[?25h" if sys.stderr is not None and sys.stderr.isatty() else ""
-    with suppress(OSError):  # nobody is listening any more, which changes nothing
-        os.write(2, f"{cursor}tickloom: {text}\n".encode())
+    with suppress(OSError), unwaiting(2) as own:  # nobody is listening any more, which changes nothing
+        if has_room(own, 0.0):
+            write_some(own, f"{cursor}tickloom: {text}\n".encode())

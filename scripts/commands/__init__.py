@@ -20,6 +20,7 @@ MODULES: Final = {
     "replay": "replay",
     "import": "importing",
     "log": "care",
+    "top": "top",
     "gateway": "gateway",
     "doctor": "doctor",
     "config": "configure",

@@ -95,6 +95,15 @@ class Command:
         found: dict[str, Any] = json.loads(self.out[0])
         return found
 
+    def wait_for_line(self, count: int) -> None:
+        """Wait until it has printed so many lines on stdout; it goes on."""
+        end = time.monotonic() + PATIENCE_S
+        with self._said:
+            while len(self.out) < count:
+                assert self.process.poll() is None, self.err
+                assert time.monotonic() < end, f"it printed {len(self.out)} lines: {self.err}"
+                self._said.wait(0.2)
+
     def children(self) -> list[psutil.Process]:
         """Return the processes it has started."""
         return psutil.Process(self.process.pid).children(recursive=True)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
 import sys
+import threading
 
 import pytest
 
 from tickloom.config.settings import Settings
 from tickloom.config.sources import load
 from tickloom.messages.reports import Health
-from tickloom.scripts.logs import log_event, log_health, logging_to_stderr
+from tickloom.scripts.logs import WAITING, log_event, log_health, logging_to_stderr
 from tickloom.supervision.events import (
     BreakerChanged,
     Event,
@@ -52,20 +54,19 @@ def test_as_json_it_is_one_object_a_line_traceback_included(capsys: pytest.Captu
 
 @pytest.mark.parametrize("as_json", [True, False])
 def test_tokens_are_masked_unless_the_flag_is_off(as_json: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    def say() -> str:
-        try:
-            raise ValueError(f"refused: {JWT}")
-        except ValueError:
-            logging.getLogger("x").warning("GET /hub?access_token=%s", "canary-4711", exc_info=True)
+    def said(**overrides: object) -> str:
+        with logging_to_stderr(settings(logging__json=as_json, **overrides)):
+            try:
+                raise ValueError(f"refused: {JWT}")
+            except ValueError:
+                logging.getLogger("x").warning("GET /hub?access_token=%s", "canary-4711", exc_info=True)
         return capsys.readouterr().err
 
-    with logging_to_stderr(settings(logging__json=as_json)):
-        masked = say()
+    masked = said()
     assert "canary" not in masked
     assert JWT not in masked
     assert "access_token=****" in masked
-    with logging_to_stderr(settings(logging__json=as_json, flags__token_redaction=False)):
-        assert JWT in say()
+    assert JWT in said(flags__token_redaction=False)
 
 
 def test_afterwards_logging_is_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,6 +75,30 @@ def test_afterwards_logging_is_as_it_was(capsys: pytest.CaptureFixture[str]) -> 
     with logging_to_stderr(settings(logging__level="debug")):
         assert root.level == logging.DEBUG
     assert (root.level, root.handlers) == before
+
+
+def test_a_stream_that_is_not_read_holds_up_nobody_and_what_it_misses_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reading, begun, written = threading.Event(), threading.Event(), []
+
+    class Unread(io.StringIO):
+        def write(self, text: str) -> int:
+            begun.set()
+            assert reading.wait(10)
+            written.append(text)
+            return len(text)
+
+    monkeypatch.setattr(sys, "stderr", Unread())
+    with logging_to_stderr(settings()):
+        log = logging.getLogger("x")
+        log.warning("the first")
+        assert begun.wait(10)
+        for number in range(WAITING + 7):
+            log.warning("%d", number)
+        reading.set()
+    assert len(written) == WAITING + 1
+    assert sum("tickloom: 7 lines of log were left out\n" in text for text in written) == 1
 
 
 def test_without_standard_error_nothing_is_written_and_nothing_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
