@@ -107,6 +107,17 @@ class ActorBase(pykka.ThreadingActor):
         self._rouse: Callable[[], object] = self._waiter.wake
         self._told: tuple[BaseException, str] | None = None
         self._on_up: Callable[[], None] = lambda: None
+        self._place.holder = self.holds
+
+    # --- to override ---
+
+    def holds(self) -> dict[str, int]:
+        """Return what this actor holds of the machine just now, by kind: `tasks`, `sockets`, `files`, `processes`.
+
+        Called from any thread, also after its end, when all of it must be 0. Must only read, and not raise. What it
+        does not name it does not hold; its thread is counted by the tree.
+        """
+        return {}
 
     # --- to use ---
 
@@ -319,7 +330,7 @@ class Actor(ActorBase):
         if self._leaves():
             return Next.LEAVE
         mailbox = self._place.mailbox
-        status, controls, batch = mailbox.poll(life.epoch, self._place.spec.max_batch, self._rouse)
+        status, controls, batch = mailbox.poll(life.epoch, self._place.max_batch, self._rouse)
         if status is IDLE:
             return RESTING
         if status is not WORK:

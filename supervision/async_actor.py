@@ -55,6 +55,11 @@ class AsyncActor(ActorBase):
     async def on_exit(self, reason: Exit) -> None:
         """Clean up. Called once however the actor ends, after its tasks are gone, in its own thread and loop."""
 
+    def holds(self) -> dict[str, int]:
+        """Return its tasks, those that libraries began in its loop among them. Override with `super().holds() | …`."""
+        loop = self._loop
+        return {"tasks": 0 if loop is None or loop.is_closed() else len(asyncio.all_tasks(loop))}
+
     # --- to use ---
 
     def spawn(self, work: Coroutine[Any, Any, T], name: str = "task") -> asyncio.Task[T]:
@@ -123,7 +128,7 @@ class AsyncActor(ActorBase):
         if self._leaves() or self._task_error is not None:
             return Next.LEAVE
         mailbox = self._place.mailbox
-        status, controls, batch = mailbox.poll(life.epoch, self._place.spec.max_batch, self._wake)
+        status, controls, batch = mailbox.poll(life.epoch, self._place.max_batch, self._wake)
         if status is Status.IDLE:
             return Next.IDLE
         if status is not Status.WORK:

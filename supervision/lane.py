@@ -30,6 +30,10 @@ class Lane:
     def __init__(self, spec: MailboxSpec) -> None:
         self.spec = spec
         self.capacity = spec.capacity
+        self.max_bytes = spec.max_bytes
+        self.bytes = 0  # what is queued weighs; 0 without a bound in bytes
+        self._sizes: deque[int] = deque()
+        self._weigh = spec.weigh if spec.max_bytes is not None else None
         self.data: deque[Any] = deque()
         self.senders: deque[str] = deque()
         self.waiting: deque[Waiting] = deque()
@@ -45,8 +49,19 @@ class Lane:
     # --- in ---
 
     def open_at_once(self) -> bool:
-        """Whether a message may simply be appended."""
-        return not self.barred and self._held is None and not self.waiting and len(self.data) < self.capacity
+        """Whether a message may simply be appended, without being weighed."""
+        return (
+            not self.barred
+            and self._held is None
+            and not self.waiting
+            and len(self.data) < self.capacity
+            and self._weigh is None
+        )
+
+    @property
+    def full(self) -> bool:
+        """Whether a bound is reached."""
+        return len(self.data) >= self.capacity or (self.max_bytes is not None and self.bytes >= self.max_bytes)
 
     def admit(self, message: Any, sender: str, waiting: Callable[[], Waiting] | None) -> str | Waiting:
         """Decide on one message: "in", "lost", "no room" (the caller keeps it), or what now waits for room."""
@@ -57,7 +72,7 @@ class Lane:
         if reason:
             self._refuse(message, sender, reason)
             return "lost"
-        if len(data) < self.capacity and not self.waiting:
+        if not self.full and not self.waiting:
             self._append(message, sender)
             return "in"
         tally.high_water = max(tally.high_water, len(data))
@@ -68,11 +83,11 @@ class Lane:
             self._lose(message, sender, "mailbox full", at=tally.taken + len(data))
             return "lost"
         if policy is Policy.DROP_OLDEST:
-            while len(data) >= self.capacity:
+            while self.full:
                 self._drop_oldest()
             self._append(message, sender)
             return "in"
-        if policy is Policy.CONFLATE and not self.waiting and self._conflate(message, sender):
+        if policy is Policy.CONFLATE and data and not self.waiting and self._conflate(message, sender):
             return "in"
         if waiting is None:
             tally.declined += 1
@@ -84,7 +99,7 @@ class Lane:
     def let_in(self) -> list[Waiting]:
         """Move waiting messages in as far as there is room; return those whose producers are to be woken."""
         woken = []
-        while self.waiting and len(self.data) < self.capacity:
+        while self.waiting and not self.full:
             entry = self.waiting.popleft()
             entry.outcome = "in"
             self._append(entry.message, entry.sender)
@@ -134,11 +149,12 @@ class Lane:
             return None
         if count == depth:
             messages, senders = list(data), list(self.senders)
-            data.clear()
-            self.senders.clear()
+            self._empty()
         else:
             messages = [data.popleft() for _ in range(count)]
             senders = [self.senders.popleft() for _ in range(count)]
+            if self._weigh is not None:
+                self.bytes -= sum(self._sizes.popleft() for _ in range(count))
         self.inflight = batch = Batch(messages, senders, tally.taken)
         tally.taken += count
         return batch
@@ -167,8 +183,7 @@ class Lane:
             self.lost.extend((m, s, reason) for m, s in zip(batch.messages, batch.senders, strict=True))
         self.tally.discarded += len(self.data)
         self.lost.extend((m, s, reason) for m, s in zip(self.data, self.senders, strict=True))
-        self.data.clear()
-        self.senders.clear()
+        self._empty()
         self.gap = None
 
     # --- the breaker ---
@@ -183,6 +198,10 @@ class Lane:
             self.inflight = None
             self.data.extendleft(reversed(batch.messages))
             self.senders.extendleft(reversed(batch.senders))
+            if self._weigh is not None:
+                sizes = list(map(self._weigh, batch.messages))
+                self._sizes.extendleft(reversed(sizes))
+                self.bytes += sum(sizes)
             self.tally.taken -= len(batch.messages)
 
     def release(self) -> None:
@@ -196,6 +215,23 @@ class Lane:
         self.data.append(message)
         self.senders.append(sender)
         self.tally.put += 1
+        if self._weigh is not None:
+            size = self._weigh(message)
+            self._sizes.append(size)
+            self.bytes += size
+
+    def _empty(self) -> None:
+        self.data.clear()
+        self.senders.clear()
+        self._sizes.clear()
+        self.bytes = 0
+
+    def _reweigh(self, index: int) -> None:
+        """A merged message stands where another stood."""
+        if self._weigh is not None:
+            size = self._weigh(self.data[index])
+            self.bytes += size - self._sizes[index]
+            self._sizes[index] = size
 
     def _refuse(self, message: Any, sender: str, reason: str) -> None:
         self.tally.put += 1
@@ -207,6 +243,8 @@ class Lane:
         self.tally.dropped_oldest += 1
         if self.gap is not None:
             self.gap = (max(self.gap[0] - 1, taken), self.gap[1])
+        if self._weigh is not None:
+            self.bytes -= self._sizes.popleft()
         self._lose(self.data.popleft(), self.senders.popleft(), "mailbox full", at=taken)
 
     def _lose(self, message: Any, sender: str, reason: str, at: int) -> None:
@@ -220,6 +258,7 @@ class Lane:
         merged = self._merge(data[-1], message)
         if merged is not None:
             data[-1], senders[-1] = merged, sender
+            self._reweigh(-1)
             self.tally.put += 1
             self.tally.conflated += 1
             return True
@@ -229,6 +268,10 @@ class Lane:
                 data[i - 1], senders[i - 1] = merged, senders[i]
                 del data[i]
                 del senders[i]
+                if self._weigh is not None:
+                    self.bytes -= self._sizes[i]
+                    del self._sizes[i]
+                    self._reweigh(i - 1)
                 self.tally.conflated += 1
                 self._append(message, sender)
                 return True

@@ -352,12 +352,17 @@ class Mailbox:
             wake = self._rouse()
         self._after(wake)
 
-    def resize(self, capacity: int) -> None:
-        """Change the bound. What is queued beyond a smaller one stays; nothing is let in until it has gone down."""
-        if capacity < 1:
-            raise ValueError(f"{self.path}: capacity must be 1 or more, not {capacity}")
+    def resize(self, capacity: int, max_bytes: int | None = None) -> None:
+        """Change the bound, and with `max_bytes` that in bytes, where the spec has one.
+
+        What is queued beyond a smaller one stays; nothing is let in until it has gone down.
+        """
+        if capacity < 1 or (max_bytes is not None and max_bytes < 1):
+            raise ValueError(f"{self.path}: capacity must be 1 or more, not {min(capacity, max_bytes or capacity)}")
         with self.lock:
             self._lane.capacity = capacity
+            if max_bytes is not None and self.spec.max_bytes is not None:
+                self._lane.max_bytes = max_bytes
             woken = self._lane.let_in()
             wake = self._rouse() if woken else None
         self._after(wake, woken)
@@ -380,13 +385,20 @@ class Mailbox:
             lane = self._lane
             if lane.barred:
                 return lane.capacity
-            return 0 if lane.waiting else max(lane.capacity - len(lane.data), 0)
+            return 0 if lane.waiting or lane.full else lane.capacity - len(lane.data)
 
     def counters(self) -> Counters:
         """Return the account, consistent in itself."""
         with self.lock:
             lane = self._lane
-            return self._tally.read(len(self._data), lane.capacity, len(lane.waiting), len(self._control))
+            return self._tally.read(
+                len(self._data),
+                lane.capacity,
+                len(lane.waiting),
+                len(self._control),
+                lane.bytes,
+                lane.max_bytes,
+            )
 
     def __len__(self) -> int:
         return len(self._data)

@@ -9,7 +9,7 @@ or a successor could see half of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,7 @@ class Place:
     def __init__(self, path: str, spec: ChildSpec, services: Services) -> None:
         self.path = path
         self.spec = spec
+        self.max_batch = spec.max_batch
         self.services = services
         self.mailbox = Mailbox(spec.mailbox, path=path, clock=services.clock, lost=self.lost)
         self.epoch = 0
@@ -83,6 +84,8 @@ class Place:
         self.busy_ns = 0
         self.slowest_ns = 0
         self.meter = Meter()
+        self.holder: Callable[[], Mapping[str, int]] = dict
+        """What the incarnation that began last holds of the machine; asked after its end, too: then it is a leak."""
 
     # --- the supervising thread ---
 

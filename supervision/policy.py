@@ -24,15 +24,20 @@ class Policy(Enum):
 class MailboxSpec:
     """The bound of a data lane and what happens at it.
 
-    `capacity` is in messages. `block_timeout` (seconds; None: no limit) bounds a blocking put. `conflate(older, newer)`
-    returns one message that stands for both, or None when these two cannot merge; it is called in the producer's
-    thread, at capacity only, on neighbours in the queue. When nothing can merge, CONFLATE waits as BLOCK does.
+    `capacity` is in messages. With `max_bytes` the lane is full, too, when what `weigh(message)` says of those queued
+    comes to that; the message that reaches the bound is still let in, so that one above it is not stuck for good.
+    `weigh` is called once a message, in the producer's thread, under the lock. `block_timeout` (seconds; None: no
+    limit) bounds a blocking put. `conflate(older, newer)` returns one message that stands for both, or None when these
+    two cannot merge; it is called in the producer's thread, at capacity only, on neighbours in the queue. When nothing
+    can merge, CONFLATE waits as BLOCK does.
     """
 
     capacity: int = 1024
     policy: Policy = Policy.BLOCK
     block_timeout: float | None = None
     conflate: Callable[[Any, Any], Any | None] | None = None
+    max_bytes: int | None = None
+    weigh: Callable[[Any], int] | None = None
 
     def __post_init__(self) -> None:
         whole("mailbox", "capacity", self.capacity)
@@ -41,6 +46,10 @@ class MailboxSpec:
             seconds("mailbox", "block_timeout", self.block_timeout)
         if self.policy is Policy.CONFLATE and not callable(self.conflate):
             raise SpecError(f"mailbox: policy conflate needs a conflate function, not {self.conflate!r}")
+        if self.max_bytes is not None:
+            whole("mailbox", "max_bytes", self.max_bytes)
+            if not callable(self.weigh):
+                raise SpecError(f"mailbox: max_bytes needs a weigh function, not {self.weigh!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,8 @@ class Counters:
     `refused`: not let in (closed, breaker open, timed out, deadlock). `dropped_newest`, `dropped_oldest`: by policy.
     `discarded`: still queued when the place was closed. `declined`: not put, the caller kept them. `depth`: queued
     now; `high_water` the most ever; `waiting`: producers blocked now. The control lane has
-    control_put = control_taken + control_lost + control_depth.
+    control_put = control_taken + control_lost + control_depth. `bytes` is what is queued weighs, and `max_bytes` its
+    bound, where there is one.
     """
 
     put: int
@@ -72,6 +82,8 @@ class Counters:
     capacity: int
     waiting: int
     control_depth: int
+    bytes: int = 0
+    max_bytes: int | None = None
 
     @property
     def balanced(self) -> bool:
@@ -100,7 +112,15 @@ class Tally:
     control_lost: int = 0
     control_high_water: int = 0
 
-    def read(self, depth: int, capacity: int, waiting: int, control_depth: int) -> Counters:
+    def read(
+        self,
+        depth: int,
+        capacity: int,
+        waiting: int,
+        control_depth: int,
+        queued_bytes: int = 0,
+        max_bytes: int | None = None,
+    ) -> Counters:
         """Return the account with what is there now."""
         return Counters(
             put=self.put,
@@ -121,4 +141,6 @@ class Tally:
             capacity=capacity,
             waiting=waiting,
             control_depth=control_depth,
+            bytes=queued_bytes,
+            max_bytes=max_bytes,
         )

@@ -33,6 +33,8 @@ class Services:
         self.rng = rng
         self.bus = bus
         self.faults = faults
+        self.accounting = True
+        """Whether views say what each actor holds of the machine."""
         self.dead_letters = DeadLetters()
         self.places: dict[str, Place] = {}
         self.warden: Warden  # set by the warden itself, which needs the services first

@@ -55,7 +55,7 @@ class StopReport:
 
 
 class Tree:
-    """A supervision tree. `name` begins the name of each of its threads."""
+    """A supervision tree. `name` begins the name of each of its threads; `accounting`: views say what actors hold."""
 
     def __init__(
         self,
@@ -66,6 +66,7 @@ class Tree:
         rng: Random | None = None,
         faults: FaultPlan | None = None,
         executor: Executor | None = None,
+        accounting: bool = True,
     ) -> None:
         self.spec = spec
         self.name = name
@@ -73,6 +74,7 @@ class Tree:
         self._executor: Executor = executor or ThreadExecutor(name)
         self._bus = EventBus(name, self.clock, inline=self._executor.inline)
         self._services = Services(name, self.clock, rng or Random(), self._bus, faults)  # noqa: S311 - jitter, not secrets
+        self._services.accounting = accounting
         self._warden = Warden(spec, self._services, self._executor)
         self._warden.on_up = self._came_up
         self._warden.on_end = self._ended
@@ -280,15 +282,20 @@ class Tree:
             raise NoSuchPlace(f"{self.name}: there is no child at {canonical(path)}")
         return child.spec
 
-    def resize(self, path: str, capacity: int) -> None:
+    def resize(self, path: str, capacity: int, *, max_bytes: int | None = None, max_batch: int | None = None) -> None:
         """Change the bound of an actor's mailbox while it runs. The change is an event.
+
+        `max_bytes` changes the bound in bytes of a mailbox that has one, `max_batch` how many messages its actor is
+        handed at once from now on.
 
         Raises:
             NoSuchPlace: there is no actor at `path`.
         """
         place = self._services.find(path)
         before = place.mailbox.counters().capacity
-        place.mailbox.resize(capacity)
+        place.mailbox.resize(capacity, max_bytes)
+        if max_batch is not None:
+            place.max_batch = max(max_batch, 1)
         self._bus.publish(
             events.CapacityChanged(path=place.path, at_ns=self.clock.wall_ns(), before=before, after=capacity)
         )

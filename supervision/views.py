@@ -7,7 +7,7 @@ actors may be some microseconds apart.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tickloom.supervision.clocks import NS
@@ -28,7 +28,9 @@ class ActorView:
 
     `state` is a word of `lifecycle.Phase` (for the root, of `lifecycle.Stage`). `rate` is messages handled a second,
     a mean over about five seconds; `busy` seconds spent in handlers, `slowest` the longest batch (s). `dead_letters`
-    counts by reason what did not reach this actor. `thread` is (name, ident) of the thread while it lives.
+    counts by reason what did not reach this actor. `thread` is (name, ident) of the thread while it lives. `holds` is
+    what it holds of the machine, by kind (`threads`, `tasks`, `sockets`, `files`, …; `children` of a supervisor): all 0
+    once it has ended. It is empty in a tree that does not account for it.
     """
 
     path: str
@@ -55,6 +57,7 @@ class ActorView:
     dead_letters: dict[str, int] | None = None
     alive: bool = False
     thread: tuple[str, int] | None = None
+    holds: dict[str, int] = field(default_factory=dict)
     children: tuple[ActorView, ...] = ()
 
     def walk(self) -> Iterator[ActorView]:
@@ -82,7 +85,8 @@ def look(warden: Warden, services: Services) -> ActorView:
 
 
 def _supervisor(warden: Warden, services: Services, node: Node, child: Child | None) -> ActorView:
-    views = (_child(warden, services, f"{node.path.rstrip('/')}/{one.spec.id}", one) for one in node.state.children)
+    found = (_child(warden, services, f"{node.path.rstrip('/')}/{one.spec.id}", one) for one in node.state.children)
+    views = tuple(view for view in found if view is not None)
     breaker = child.breaker.state.value if child is not None and child.breaker is not None else None
     return ActorView(
         path=node.path,
@@ -94,7 +98,8 @@ def _supervisor(warden: Warden, services: Services, node: Node, child: Child | N
         last_failure=None,
         last_exit=node.last_exit[1] if node.last_exit is not None else None,
         alive=child.phase in LIVE if child is not None else node.alive,
-        children=tuple(view for view in views if view is not None),
+        holds={"children": sum(view.alive for view in views)} if services.accounting else {},
+        children=views,
     )
 
 
@@ -134,4 +139,7 @@ def _child(warden: Warden, services: Services, path: str, child: Child) -> Actor
         dead_letters=services.dead_letters.counts_for(path),
         alive=life is not None,
         thread=(thread.name, thread.ident or 0) if thread is not None else None,
+        holds={"threads": int(thread is not None and thread.is_alive()), **place.holder()}
+        if services.accounting
+        else {},
     )
