@@ -31,6 +31,24 @@ def prints_in(message: object) -> int:
     return 0
 
 
+class Whole:
+    """A fold whose batches cannot be told apart: one that fails is put aside whole. For flag `batch_bisection`, off."""
+
+    def __init__(self, fold: Fold[Any]) -> None:
+        self._fold = fold
+
+    def initial(self) -> Any:
+        """As the fold's."""
+        return self._fold.initial()
+
+    def step(self, state: Any, messages: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
+        """As the fold's."""
+        return self._fold.step(state, messages)
+
+    def split(self, messages: Sequence[Any]) -> None:
+        """Not at all."""
+
+
 class RoutedActor(FoldActor[Any]):
     """Runs `fold`, puts each output where its type is routed to, and answers asks with `answer(state, ask)`.
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Final, Literal
 
 from tickloom.actors.checkpoint.files import Checkpoint
 from tickloom.actors.checkpoint.files import write as write_checkpoint
@@ -43,6 +44,9 @@ from tickloom.supervision.faults import FaultPlan
 from tickloom.wiring import HEALTH, MARKET, PARQUET, RECORDER, STATISTICS, TOKEN, VALIDATION, Specs, Wires
 
 _log = logging.getLogger("tickloom.session")
+
+PING_S: Final = 5.0
+"""Seconds between two pings: how soon a link that is half open is noticed, and how fresh the round trip is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,22 +127,30 @@ def assemble(parts: Parts) -> Wires:
                 auth_transport=gateway.auth_transport,
                 negotiate=gateway.negotiate,
                 connect_timeout=gateway.connect_timeout_s,
+                ping_interval=PING_S if settings.flags.connection_health else 0.0,
             ),
             policy=Policy(base=gateway.reconnect_base_s, cap=gateway.reconnect_cap_s),
-            instruments=parts.cleared.instruments,
+            instruments=parts.cleared.instruments if market else {},
             streams=("trades", "quotes"),
-            accounts=(),
+            accounts=accounts,
             sequencer=sequencer(),
             token=context.ref(TOKEN),
             health=context.ref(HEALTH),
             listener=parts.on_link,
             open_session=lambda: open_session(gateway.ca_file or None),
             first_tick=1 if log is None else max(log.opening.next_tick, 1),
-            gaps=missing(parts.cleared.instruments, parts.recovered),
+            gaps=missing(parts.cleared.instruments, parts.recovered) if market else None,
+            seamless=settings.flags.seamless_renewal,
         )
 
+    def market(context: ActorContext) -> HubActor:
+        return hub(context, "market", gateway.market_hub_url, ())
+
+    def user(context: ActorContext) -> HubActor:
+        return hub(context, "user", gateway.user_hub_url, gateway.accounts)
+
     def clock(context: ActorContext) -> ClockActor:
-        paths = (STATISTICS, HEALTH, PARQUET) if parts.out is not None else (STATISTICS, HEALTH)
+        paths = [HEALTH] + [STATISTICS] * settings.flags.bounded_statistics + [PARQUET] * (parts.out is not None)
         listeners = tuple(context.ref(path) for path in paths)
         return ClockActor(context, sequencer(), listeners, settings.session.beat_ms / 1000)
 

@@ -67,6 +67,7 @@ class Engine:
     ) -> None:
         self.wires = wires
         self.tree = Tree(tree_spec(wires), name=name, clock=clock, faults=faults)
+        wires.look, wires.resize = self.tree.snapshot, self.tree.resize
         for path, state in seeds(wires).items():
             self.tree.seed(path, state)
         self._final: dict[str, Any] = {}

@@ -19,19 +19,28 @@ import msgspec
 
 from tickloom.actors.bars.activity import ActivityFold
 from tickloom.actors.bars.fold import TimeframeFold
-from tickloom.actors.bars.reduce import ReduceFold
 from tickloom.actors.checkpoint.files import BadCheckpointError, Checkpoint, read
 from tickloom.actors.checkpoint.states import States
 from tickloom.actors.recorder.reader import LogReader
 from tickloom.actors.sinks.history import HistoryFold
 from tickloom.actors.sinks.parquet import ParquetState
-from tickloom.actors.validation.fold import ValidationFold
 from tickloom.config.settings import Settings
 from tickloom.errors import Cancelled
 from tickloom.messages.bars import Bars
 from tickloom.messages.control import SessionStarted, SessionStopped
 from tickloom.messages.intake import Frames, Numbered, Validated
-from tickloom.wiring import FINEST, HISTORY, MS, PARQUET, VALIDATION, Wires, bucket_rules, rules_of, timeframe_path
+from tickloom.wiring import (
+    FINEST,
+    HISTORY,
+    MS,
+    PARQUET,
+    VALIDATION,
+    Wires,
+    bucket_rules,
+    reduce_fold,
+    timeframe_path,
+    validation_fold,
+)
 
 BATCH_ITEMS = 1024
 """Most items folded in one step."""
@@ -64,8 +73,8 @@ class Folds:
     def __init__(self, settings: Settings) -> None:
         session = settings.session
         grace, lateness = session.grace_ms * MS, session.lateness_ms * MS
-        self.validation = ValidationFold(rules_of(settings))
-        self.reduce = ReduceFold(grace, lateness)
+        self.validation = validation_fold(settings)
+        self.reduce = reduce_fold(settings)
         frames = Wires(settings=settings, session="").timeframes
         self.activities = {str(t): ActivityFold(t, updates=False) for t in frames if t.is_activity}
         self.timeframes = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,14 +24,14 @@ from tickloom.actors.health.shell import HealthActor
 from tickloom.actors.http.views import Views
 from tickloom.actors.ledger.fold import LedgerFold
 from tickloom.actors.sequencer import Sequencer
-from tickloom.actors.shell import RoutedActor
+from tickloom.actors.shell import RoutedActor, Whole
 from tickloom.actors.sinks.history import HistoryFold
 from tickloom.actors.sinks.parquet import ParquetFold
 from tickloom.actors.sinks.publisher import PublisherActor
 from tickloom.actors.sinks.shell import HistoryActor, ParquetActor
 from tickloom.actors.statistics.fold import StatisticsFold, snapshot
-from tickloom.actors.validation.fold import ValidationFold, ValidationState
-from tickloom.actors.validation.rules import Rules
+from tickloom.actors.validation.fold import VECTOR_ROWS, ValidationFold, ValidationState
+from tickloom.actors.validation.rules import MAX_TICKS, Rules
 from tickloom.config.buckets import BucketRule
 from tickloom.config.sessions import Sessions
 from tickloom.config.settings import Settings
@@ -39,8 +40,10 @@ from tickloom.messages.bars import Bars
 from tickloom.messages.intake import Validated
 from tickloom.messages.market import Instrument, Reject
 from tickloom.messages.reports import FeedState, Health, Report, Withheld
+from tickloom.relief import Paths, pressure_actor
 from tickloom.supervision import (
     ActorContext,
+    ActorView,
     Backoff,
     BreakerSpec,
     ChildSpec,
@@ -60,7 +63,9 @@ HISTORY: Final = "/observers/history"
 PUBLISHER: Final = "/observers/publisher"
 PARQUET: Final = "/observers/parquet"
 LEDGER: Final = "/observers/ledger"
+ACCOUNTS: Final = "/observers/accounts"
 HTTP: Final = "/observers/http"
+PRESSURE: Final = "/observers/pressure"
 TOKEN: Final = "/feed/token"  # noqa: S105 - a path
 MARKET: Final = "/feed/market"
 USER: Final = "/feed/user"
@@ -68,14 +73,20 @@ CLOCK: Final = "/clock"
 
 MS: Final = 1_000_000
 
+LARGEST_SIZE: Final = 1_000_000_000
+"""Largest size of a print that is taken when nothing is validated: sums stay within int64."""
+
+ROW_BY_ROW: Final = 2**62
+"""From so many rows on, arrays are used where the flag `columnar` is off: never."""
+
 
 @dataclass
 class Wires:
     """What shells share: set before the tree starts, read only afterwards. `carried` is what the log had come to.
 
-    `parallel` gives every actor a thread of its own. Without it validation, the reduction and the timeframes take
-    turns in one, which wakes one thread a batch and not ten, but can deadlock when one of them waits for a sink: see
-    `docs/performance.md`. So it is for experiments until that is mended.
+    With `crew` validation, the reduction and the timeframes take turns in one thread, and ledger, history and publisher
+    in another, which wakes two threads a batch and not thirteen: for small batches, as they come live. Without it each has its own, and large batches are computed side
+    by side: for replay. See `docs/performance.md`.
     """
 
     settings: Settings
@@ -89,9 +100,28 @@ class Wires:
     feed: tuple[ChildSpec, ...] = ()
     clock: ChildSpec | None = None
     http: ChildSpec | None = None
+    app: ChildSpec | None = None
     views: Views | None = None
+    accounts: bool = False
+    look: Callable[[], ActorView] | None = None
+    resize: Callable[[str, int], object] | None = None
     on_health: Callable[[Health], None] | None = None
-    parallel: bool = True
+    crew: bool = False
+
+    def seen(self) -> ActorView:
+        """Return the tree as it is. Only for actors of the tree: it must have been made."""
+        assert self.look is not None
+        return self.look()
+
+    def resized(self, path: str, capacity: int) -> None:
+        """Change the capacity of a mailbox of the tree. Only for its actors."""
+        assert self.resize is not None
+        self.resize(path, capacity)
+
+    @property
+    def live(self) -> bool:
+        """Whether time passes: a replay has no clock of its own, and to fall behind is no overload for it."""
+        return self.clock is not None
 
     @property
     def timeframes(self) -> tuple[Timeframe, ...]:
@@ -105,8 +135,17 @@ def timeframe_path(timeframe: object) -> str:
 
 
 def rules_of(settings: Settings) -> Rules:
-    """Return validation's rules as the settings say."""
+    """Return validation's rules as the settings say; while the flag is off, those without which there is no bar."""
     v = settings.validation
+    if not settings.flags.validation:
+        return Rules(
+            band_ticks=2 * MAX_TICKS,
+            confirm=1,
+            max_size=LARGEST_SIZE,
+            zero_size="accept",
+            lateness_ns=settings.session.lateness_ms * MS,
+            future_ns=v.future_ms * MS,
+        )
     return Rules(
         band=v.band,
         band_ticks=v.band_ticks,
@@ -117,6 +156,20 @@ def rules_of(settings: Settings) -> Rules:
         future_ns=v.future_ms * MS,
         dry_run=v.dry_run,
     )
+
+
+def validation_fold(settings: Settings) -> ValidationFold:
+    """Return validation's fold as the settings say."""
+    return ValidationFold(rules_of(settings), VECTOR_ROWS if settings.flags.columnar else ROW_BY_ROW)
+
+
+def reduce_fold(settings: Settings) -> ReduceFold:
+    """Return the finest reduction as the settings say."""
+    session = settings.session
+    grace, lateness = session.grace_ms * MS, session.lateness_ms * MS
+    if settings.flags.columnar:
+        return ReduceFold(grace, lateness)
+    return ReduceFold(grace, lateness, vector_rows=ROW_BY_ROW, column_rows=ROW_BY_ROW)
 
 
 def bucket_rules(settings: Settings, timeframe: Timeframe) -> Callable[[str], BucketRule]:
@@ -174,7 +227,7 @@ class Specs:
             backoff=self.backoff,
             breaker=self.breaker,
             shutdown=self.settings.supervision.shutdown_s,
-            max_batch=self.settings.mailboxes.max_batch,
+            max_batch=self.settings.mailboxes.max_batch if self.settings.flags.batch_draining else 1,
             crew=crew,
         )
 
@@ -197,6 +250,10 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
     lossy = MailboxSpec(capacity=boxes.observers, policy=Policy.DROP_OLDEST)
     session = settings.session
     grace, lateness = session.grace_ms * MS, session.lateness_ms * MS
+    flags = settings.flags
+
+    def whole(fold: Any) -> Any:
+        return fold if flags.batch_bisection else Whole(fold)
 
     def statistics(context: ActorContext) -> RoutedActor:
         return RoutedActor(context, StatisticsFold(), {}, lambda state, _: snapshot(state))
@@ -208,21 +265,26 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
             delay_ns=h.delay_ms * MS,
             recover_ns=h.recover_ms * MS,
             token_ns=h.token_s * 1000 * MS,
+            feed=flags.connection_health,
+            memory_high=settings.pressure.memory_high,
+            memory_critical=settings.pressure.memory_critical,
+            disk_bytes=h.disk_mb * 2**20,
+            reject_share=h.reject_share,
         )
         of = hours(settings)
         return HealthActor(context, HealthFold(limits, lambda contract, ns: of(contract).is_open(ns)), wires.on_health)
 
     def history(context: ActorContext) -> HistoryActor:
-        return HistoryActor(context, HistoryFold(settings.history.rows, settings.history.megabytes * 1_048_576))
+        return HistoryActor(context, whole(HistoryFold(settings.history.rows, settings.history.megabytes * 1_048_576)))
 
     def parquet(context: ActorContext) -> ParquetActor:
         assert wires.out is not None
         sinks = settings.sinks
         fold = ParquetFold(wires.session, sinks.roll_rows, sinks.roll_minutes * 60_000 * MS)
-        return ParquetActor(context, fold, wires.out)
+        return ParquetActor(context, whole(fold), wires.out)
 
     def ledger(context: ActorContext) -> RoutedActor:
-        return RoutedActor(context, LedgerFold(), {}, lambda state, _: state)
+        return RoutedActor(context, whole(LedgerFold()), {}, lambda state, _: state)
 
     keepers = (HISTORY, PARQUET) if wires.out is not None else (HISTORY,)
     readers = (LEDGER, *keepers, PUBLISHER)
@@ -233,15 +295,17 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
             Validated: (context.ref(FINEST), *activity),
             Reject: [context.ref(PARQUET)] if wires.out is not None else [],
             Instrument: [context.ref(path) for path in keepers],
-            Report: [context.ref(STATISTICS)],
+            Report: [context.ref(path) for path in ((STATISTICS, HEALTH) if flags.bounded_statistics else (HEALTH,))],
             FeedState: [context.ref(HEALTH)],
             Withheld: [context.ref(LEDGER)],
+            AccountEvents: [context.ref(ACCOUNTS)] if wires.accounts else [],
         }
-        return RoutedActor(context, ValidationFold(rules_of(settings)), routes, lambda state, _: _counts(state))
+        fold = whole(validation_fold(settings))
+        return RoutedActor(context, fold, routes, lambda state, _: _counts(state))
 
     def finest(context: ActorContext) -> FinestActor:
         targets = [context.ref(timeframe_path(t)) for t in wires.timeframes if not t.is_activity]
-        return FinestActor(context, ReduceFold(grace, lateness), targets, {Withheld: [context.ref(LEDGER)]})
+        return FinestActor(context, whole(reduce_fold(settings)), targets, {Withheld: [context.ref(LEDGER)]})
 
     def timeframe(each: Timeframe) -> Callable[[ActorContext], TimeframeActor]:
         def start(context: ActorContext) -> TimeframeActor:
@@ -256,18 +320,23 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
                 else TimeframeFold(str(each), rules, grace, lateness, emit_empty=session.emit_empty)
             )
             routes = {Bars: [context.ref(path) for path in readers]}
-            return TimeframeActor(context, fold, routes, context.ref(STATISTICS))
+            measured = context.ref(STATISTICS) if flags.bounded_statistics else None
+            return TimeframeActor(context, whole(fold), routes, measured)
 
         return start
 
-    merging = MailboxSpec(capacity=boxes.timeframe, policy=Policy.CONFLATE, conflate=conflate)
     plain = MailboxSpec(capacity=boxes.timeframe)
-    observers = [
-        specs.child("statistics", statistics, lossy),
+    merge = partial(conflate, mark=True) if wires.live else conflate
+    merging = MailboxSpec(capacity=boxes.timeframe, policy=Policy.CONFLATE, conflate=merge)
+    if not flags.exact_conflation:
+        merging = plain
+    observers = [specs.child("statistics", statistics, lossy)] if flags.bounded_statistics else []
+    keepers = "keepers" if wires.crew else ""
+    observers += [
         specs.child("health", health, lossy),
-        specs.child("ledger", ledger, waiting),
-        specs.child("history", history, waiting),
-        specs.child("publisher", PublisherActor, waiting),
+        specs.child("ledger", ledger, waiting, keepers),
+        specs.child("history", history, waiting, keepers),
+        specs.child("publisher", PublisherActor, waiting, keepers),
     ]
     if wires.out is not None:
         observers.append(specs.child("parquet", parquet, waiting))
@@ -277,10 +346,30 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
     bars = [specs.child(str(t), timeframe(t), plain if t.is_activity else merging, crew) for t in wires.timeframes]
     pipeline = [
         specs.group("bars", bars),
-        specs.child("finest", finest, MailboxSpec(capacity=boxes.bars), early),
-        specs.child("validation", validation, MailboxSpec(capacity=boxes.validation), early),
+        specs.child("finest", finest, MailboxSpec(capacity=boxes.bars), crew),
+        specs.child("validation", validation, MailboxSpec(capacity=boxes.validation), crew),
     ]
+    if wires.live:
+        recorder = (wires.recorder,) if wires.recorder is not None else ()
+        groups = (*recorder, specs.group("observers", observers), specs.group("pipeline", pipeline))
+        pressed = pressure_actor(
+            settings,
+            mailboxes=mailboxes_of(SupervisorSpec(groups)),
+            look=wires.seen,
+            resize=wires.resized,
+            paths=Paths(
+                history=HISTORY,
+                publisher=PUBLISHER,
+                health=HEALTH,
+                files=PARQUET if wires.out is not None else None,
+                statistics=STATISTICS if flags.bounded_statistics else None,
+                timeframes=tuple(timeframe_path(t) for t in wires.timeframes),
+            ),
+        )
+        observers.append(specs.child("pressure", pressed, MailboxSpec(capacity=16)))
     children = [specs.group("observers", observers), specs.group("pipeline", pipeline)]
+    if wires.app is not None:
+        children.insert(0, wires.app)
     if wires.checkpoint is not None:
         children.insert(0, wires.checkpoint)
     if wires.recorder is not None:
@@ -290,6 +379,15 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
     if wires.clock is not None:
         children.append(wires.clock)
     return specs.supervisor(children)
+
+
+def mailboxes_of(spec: SupervisorSpec, above: str = "") -> dict[str, MailboxSpec]:
+    """Return the mailboxes of a tree's workers by path."""
+    found: dict[str, MailboxSpec] = {}
+    for child in spec.children:
+        path = f"{above}/{child.id}"
+        found |= mailboxes_of(child.start, path) if isinstance(child.start, SupervisorSpec) else {path: child.mailbox}
+    return found
 
 
 def _counts(state: ValidationState) -> Any:

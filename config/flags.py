@@ -14,8 +14,8 @@ from tickloom.config.fields import Section
 
 
 class FlagsSettings(Section, frozen=True, kw_only=True):
-    """One flag for each of the thirteen failures; off takes that answer out, alone. So far `token_redaction`,
-    `circuit_breaker` and `session_calendars` do; the others are read, and change nothing yet.
+    """One flag for each of the thirteen failures; off takes that answer out, alone. What each costs is in
+    `docs/rollback.md`.
     """
 
     token_redaction: Annotated[
@@ -35,8 +35,8 @@ class FlagsSettings(Section, frozen=True, kw_only=True):
     task_accounting: Annotated[
         bool,
         Meta(
-            description="3, leaked tasks. Off: threads, tasks and sockets are not counted by owner; all are still "
-            "owned and stopped."
+            description="3, leaked tasks. Off: threads, tasks, sockets and files are not counted by owner; all are "
+            "still owned and stopped."
         ),
     ] = True
     batch_bisection: Annotated[
@@ -55,8 +55,8 @@ class FlagsSettings(Section, frozen=True, kw_only=True):
     connection_health: Annotated[
         bool,
         Meta(
-            description="6, blind connection health. Off: no staleness, delay or round trip is judged, and none causes "
-            "a reconnect; a server timeout still does."
+            description="6, blind connection health. Off: no staleness or delay is judged, no round trip measured, and "
+            "none causes a reconnect; a server timeout still does."
         ),
     ] = True
     circuit_breaker: Annotated[
@@ -67,7 +67,10 @@ class FlagsSettings(Section, frozen=True, kw_only=True):
     ] = True
     bounded_statistics: Annotated[
         bool,
-        Meta(description="8, statistics that grow. Off: no statistics are kept beyond the counters of the summary."),
+        Meta(
+            description="8, statistics that grow. Off: no statistics are kept beyond the counters of the summary; no "
+            "latency is measured."
+        ),
     ] = True
     batch_draining: Annotated[
         bool,
@@ -80,7 +83,7 @@ class FlagsSettings(Section, frozen=True, kw_only=True):
         bool,
         Meta(
             description="10, unvalidated data. Off: only rows of which no bar can be made are rejected (no number, off "
-            "the grid, unknown contract)."
+            "the grid, unknown contract, a stamp too far off); jumps, large and repeated prints pass."
         ),
     ] = True
     columnar: Annotated[

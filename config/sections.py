@@ -251,6 +251,18 @@ class HealthSettings(Section, frozen=True, kw_only=True):
     recover_ms: Annotated[
         int, Meta(description="How long things must be better before health says so.", ge=0, le=3_600_000)
     ] = 2000
+    stuck_ms: Annotated[
+        int,
+        Meta(
+            description="An actor with something to do that does nothing for this long is stuck.", ge=100, le=3_600_000
+        ),
+    ] = 10_000
+    disk_mb: Annotated[
+        int, Meta(description="Less free disk than this under log or files is reported.", ge=0, le=1_073_741_824)
+    ] = 1024
+    reject_share: Annotated[
+        float, Meta(description="A larger share of prints rejected within a minute is reported.", ge=0, le=1)
+    ] = 0.01
     token_s: Annotated[int, Meta(description="A token with less time left than this is reported.", ge=0, le=86_400)] = (
         300
     )
@@ -325,11 +337,73 @@ class MailboxesSettings(Section, frozen=True, kw_only=True):
     max_batch: Annotated[int, Meta(description="Most messages an actor takes at once.", ge=1, le=1_048_576)] = 4096
 
 
+class PressureSettings(Section, frozen=True, kw_only=True):
+    """What gives way when memory or mailboxes fill up, and how far. Flag `dynamic_limits` turns all of it off."""
+
+    interval_ms: Annotated[int, Meta(description="How often memory and mailboxes are looked at.", ge=50, le=60_000)] = (
+        1000
+    )
+    memory_mb: Annotated[
+        int,
+        Meta(
+            description="A bound of the session's own on the memory of its process, beside those of the control group, "
+            "the address space and the machine; 0: none.",
+            ge=0,
+            le=1_073_741_824,
+        ),
+    ] = 0
+    memory_high: Annotated[
+        float,
+        Meta(description="Share of the tightest bound at which limits are halved, again and again.", ge=0.05, le=1),
+    ] = 0.85
+    memory_low: Annotated[
+        float, Meta(description="Share at or below which they come back, one step at a time.", ge=0.01, le=1)
+    ] = 0.70
+    memory_critical: Annotated[
+        float, Meta(description="Share at which everything is at its floor at once.", ge=0.05, le=1)
+    ] = 0.95
+    recover_s: Annotated[float, Meta(description="How long it must be better before a step back.", ge=0, le=3600)] = (
+        10.0
+    )
+    floor: Annotated[
+        float, Meta(description="Least share of what is configured that a limit is halved to.", ge=0.001, le=1)
+    ] = 0.0625
+    ceiling: Annotated[
+        float,
+        Meta(
+            description="Largest multiple of its configured capacity that a mailbox that overflows gets.", ge=1, le=64
+        ),
+    ] = 4.0
+    order: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="What gives way, first to last: `updates` of open bars, `quotes` (the latest counts), `depth`, "
+            "`ticks` for subscribers, and the resolution of `trades`, which fold exactly into bars."
+        ),
+    ] = ("updates", "quotes", "depth", "ticks", "trades")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.memory_low < self.memory_high <= self.memory_critical:
+            raise SettingsError(
+                f"pressure.memory_low, memory_high and memory_critical are {self.memory_low:g}, {self.memory_high:g} "
+                f"and {self.memory_critical:g}; they must rise",
+                "pressure.memory_high",
+            )
+        known = ("updates", "quotes", "depth", "ticks", "trades")
+        for flow in self.order:
+            if flow not in known or self.order.count(flow) > 1:
+                raise SettingsError(
+                    f"pressure.order names '{flow}'; it wants each of {', '.join(known)} at most once", "pressure.order"
+                )
+
+
 class HttpSettings(Section, frozen=True, kw_only=True):
     """The dashboard, metrics and health pages, on 127.0.0.1 only."""
 
     enabled: Annotated[bool, Meta(description="Serve them.")] = False
     port: Annotated[int, Meta(description="Port; 0: any that is free.", ge=0, le=65_535)] = 8787
+    port_fallback: Annotated[bool, Meta(description="Take any port that is free when `port` is in use.")] = False
 
 
 class HistorySettings(Section, frozen=True, kw_only=True):
@@ -359,6 +433,7 @@ SECTIONS: Final[tuple[type[Section], ...]] = (
     HealthSettings,
     SupervisionSettings,
     MailboxesSettings,
+    PressureSettings,
     HttpSettings,
     HistorySettings,
     LoggingSettings,

@@ -29,6 +29,7 @@ from tickloom.config.sections import (
     HttpSettings,
     LoggingSettings,
     MailboxesSettings,
+    PressureSettings,
     RecorderSettings,
     SessionSettings,
     SinksSettings,
@@ -72,6 +73,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     health: HealthSettings = HealthSettings()
     supervision: SupervisionSettings = SupervisionSettings()
     mailboxes: MailboxesSettings = MailboxesSettings()
+    pressure: PressureSettings = PressureSettings()
     http: HttpSettings = HttpSettings()
     history: HistorySettings = HistorySettings()
     logging: LoggingSettings = LoggingSettings()

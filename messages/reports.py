@@ -14,7 +14,8 @@ import msgspec
 class Report(msgspec.Struct, frozen=True):
     """An actor's counters since its incarnation began.
 
-    `latency` holds (bucket, count) pairs of a `Histogram`, in nanoseconds from receipt to the update of a bar.
+    `latency` holds (bucket, count) pairs of a `Histogram`, in nanoseconds from receipt to the update of a bar. `gauges`
+    are values as they are just now.
     """
 
     source: str
@@ -22,6 +23,7 @@ class Report(msgspec.Struct, frozen=True):
     counters: dict[str, int] = {}
     latency: tuple[tuple[int, int], ...] = ()
     max_ns: int = 0
+    gauges: dict[str, float] = {}
 
 
 class LinkState(msgspec.Struct, frozen=True):
@@ -70,14 +72,34 @@ class Withheld(msgspec.Struct, frozen=True):
     error: str
 
 
-HealthInput: TypeAlias = LinkState | FeedState | TokenState | RecorderState | ActorState
+class Strain(msgspec.Struct, frozen=True):
+    """What machine and mailboxes are under.
+
+    `memory` is the share used of the tightest bound on it (None: none can be read), with the words for it.
+    `overflowing` says by path what has become of messages without room, `stuck` how long (s) an actor has had something
+    to do and done nothing, `disk_free` the bytes free under each folder; `yielding` are the flows that give way;
+    `missing` says what could not be read.
+    """
+
+    memory: float | None = None
+    memory_words: str = ""
+    overflowing: dict[str, str] = {}
+    stuck: dict[str, float] = {}
+    disk_free: dict[str, int] = {}
+    yielding: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+HealthInput: TypeAlias = LinkState | FeedState | TokenState | RecorderState | ActorState | Strain | Report
 
 
 class Health(msgspec.Struct, frozen=True):
     """The session's health in one word, with the reasons in words.
 
     `staleness` is seconds since the last print by contract; `feed_delay_ms` receipt minus event stamp of the newest
-    print; `token_seconds` the time left on the token (None: no token is needed).
+    print; `token_seconds` the time left on the token (None: no token is needed). `memory` is the share used of the
+    tightest bound on memory (None: it cannot be read), `disk_free` bytes free by folder, `yielding` what gives way.
+    `missing` says what health cannot see.
     """
 
     status: Literal["healthy", "degraded", "unhealthy"]
@@ -87,6 +109,10 @@ class Health(msgspec.Struct, frozen=True):
     staleness: dict[str, float] = {}
     feed_delay_ms: dict[str, float] = {}
     token_seconds: float | None = None
+    memory: float | None = None
+    disk_free: dict[str, int] = {}
+    yielding: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -104,7 +130,7 @@ class Statistics(msgspec.Struct, frozen=True):
     """A snapshot of the session's counters. Of fixed size, whatever the uptime.
 
     `counters` are totals by actor path and name; `ticks_per_second` is over the last ten seconds; `latency` is that
-    of the slowest timeframe, `latency_by_source` each one's.
+    of the slowest timeframe, `latency_by_source` each one's. `gauges` are the latest values by actor path and name.
     """
 
     seconds: float = 0.0
@@ -115,3 +141,4 @@ class Statistics(msgspec.Struct, frozen=True):
     latency: Latency = Latency()
     latency_by_source: dict[str, Latency] = {}
     sources_refused: int = 0
+    gauges: dict[str, dict[str, float]] = {}

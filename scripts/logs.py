@@ -21,6 +21,7 @@ from typing import Final
 
 import msgspec
 
+from tickloom.actors.pressure.events import FlowYielded, LimitChanged, OverflowBegan, OverflowEnded
 from tickloom.config.secrets import RedactingFilter
 from tickloom.config.settings import Settings
 from tickloom.messages.reports import Health
@@ -154,6 +155,14 @@ def log_event(event: Event) -> None:
             level, words = logging.ERROR, f"took too long to {doing} and was fenced off"
         case Quarantine(count=count, cause=why):
             level, words = logging.WARNING, f"{count} messages quarantined: {why}"
+        case OverflowBegan(capacity=capacity, account=account):
+            level, words = logging.WARNING, f"mailbox of {capacity} messages overflows: {account}"
+        case OverflowEnded(seconds=seconds, account=account):
+            level, words = logging.INFO, f"overflow over after {seconds:.1f} s: {account}"
+        case LimitChanged(limit=limit, before=before, after=after, cause=why):
+            level, words = logging.INFO, f"{limit} from {before} to {after}: {why}"
+        case FlowYielded(flow=flow, back=back, cause=why):
+            level, words = logging.INFO, f"{flow} {'in full again' if back else 'give way'}: {why}"
         case SubscriberDropped(failures=failures):
             level, words = logging.WARNING, f"is told nothing any more after {failures} failures in a row"
     _supervision.log(level, "%s %s", event.path, words)

@@ -86,6 +86,13 @@ class History(msgspec.Struct, frozen=True):
         before = (block_of(self.recent),) if self.recent else ()
         return self._within((*self.blocks, *before, block), (), last)
 
+    def bounded(self, max_rows: int, max_bytes: int) -> History:
+        """Return the history within other bounds; the oldest of what is beyond them goes at once."""
+        if (max_rows, max_bytes) == (self.max_rows, self.max_bytes):
+            return self
+        other = History(max_rows, max_bytes, self.blocks, self.recent, self.closed, self.rows)
+        return other._within(self.blocks, self.recent, min(self.closed, default=0) - 1)
+
     def _within(self, blocks: tuple[BarColumns, ...], recent: tuple[Bar, ...], settled: int) -> History:
         """Return the history with these bars, less what is beyond its bounds and what is no longer pending."""
         closed = {start: bar for start, bar in self.closed.items() if start > settled}

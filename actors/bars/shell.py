@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from tickloom.actors.bars.reduce import ReduceFold, ReduceState
+from tickloom.actors.bars.reduce import ReduceState
 from tickloom.actors.shell import RoutedActor, Routes
 from tickloom.actors.statistics.histogram import Histogram
 from tickloom.messages.bars import Bar, Bars, Reduced
@@ -27,10 +27,16 @@ UPDATE_NS = 50_000_000
 """Least time between two updates of open bars: twenty a second are a moving picture."""
 
 
+class Updates(msgspec.Struct, frozen=True):
+    """Tell a timeframe how often to pass on updates of open bars: at most once in `every_ns`."""
+
+    every_ns: int
+
+
 class FanOut:
     """The finest reduction with one output for each target, so that each emission is committed by itself."""
 
-    def __init__(self, fold: ReduceFold, targets: int) -> None:
+    def __init__(self, fold: Fold[ReduceState], targets: int) -> None:
         self._fold = fold
         self._targets = range(targets)
 
@@ -51,7 +57,7 @@ class FanOut:
 class FinestActor(RoutedActor):
     """Reduces validated trades once and tells every timeframe. Any ask is answered with the committed state."""
 
-    def __init__(self, context: ActorContext, fold: ReduceFold, targets: Sequence[Ref], routes: Routes) -> None:
+    def __init__(self, context: ActorContext, fold: Fold[ReduceState], targets: Sequence[Ref], routes: Routes) -> None:
         super().__init__(context, FanOut(fold, len(targets)), routes, lambda state, _: state)
         self._timeframes = tuple(targets)
 
@@ -67,17 +73,26 @@ class FinestActor(RoutedActor):
 class TimeframeActor(RoutedActor):
     """One timeframe's bars. Any ask is answered with the committed state.
 
-    What closed, was revised or settled goes on at once. Updates of open bars go on at most every `UPDATE_NS`, the
-    latest of each bar; they are a view of the state and nothing is lost with them.
+    Without `statistics` nothing is measured. What closed, was revised or settled goes on at once. Updates of open bars
+    go on at most every `UPDATE_NS`, or as pressure tells (`Updates`), the latest of each bar; they are a view of the
+    state and nothing is lost with them.
     """
 
-    def __init__(self, context: ActorContext, fold: Fold[Any], routes: Routes, statistics: Ref) -> None:
+    def __init__(self, context: ActorContext, fold: Fold[Any], routes: Routes, statistics: Ref | None) -> None:
         super().__init__(context, fold, routes, lambda state, _: state)
         self._statistics = statistics
         self._histogram = Histogram()
         self._reported_ns = 0
         self._updates: dict[tuple[str, int], Bar] = {}
         self._updated_ns = 0
+        self._every_ns = UPDATE_NS
+
+    def on_control(self, message: Any) -> Any:
+        """Take up another pace of updates; answer asks from the committed state."""
+        if isinstance(message, Updates):
+            self._every_ns = message.every_ns
+            return None
+        return super().on_control(message)
 
     def emit(self, output: Any) -> None:
         """Measure, then pass on what is due."""
@@ -85,9 +100,9 @@ class TimeframeActor(RoutedActor):
             super().emit(output)
             return
         now = self.context.clock.monotonic_ns()
-        if output.weight and output.mono_ns:
+        if output.weight and output.mono_ns and self._statistics is not None:
             self._histogram.record(now - output.mono_ns, output.weight)
-        due = now - self._updated_ns >= UPDATE_NS
+        due = now - self._updated_ns >= self._every_ns
         news = output.closed or output.revised or output.settled or output.columns or output.refused or output.stop
         if news or due:
             super().emit(self._with_updates(output) if due else msgspec.structs.replace(output, updated=()))
@@ -112,6 +127,6 @@ class TimeframeActor(RoutedActor):
 
     def _report(self, now: int) -> None:
         self._reported_ns = now
-        if self._histogram.total:
+        if self._histogram.total and self._statistics is not None:
             sparse = self._histogram.sparse()
             self._statistics.offer(Report(self.path, self.context.epoch, {}, sparse, self._histogram.max_ns))

@@ -125,6 +125,7 @@ class HubSession:
         self._renewing = asyncio.Lock()
         self._closing = False
         self._logout: str | None = None
+        self._parting = ""  # why the current connection is being hung up by us
         self._why = ""
         self._failure: GatewayError | None = None
         self._not_renewed: GatewayError | None = None
@@ -330,7 +331,8 @@ class HubSession:
             self._changed.clear()
 
     def _lost(self, carrier: Carrier) -> Happening:
-        error = carrier.error() or ConnectionLost(f"the connection to the {self.hub} hub ended")
+        error = carrier.error() or ConnectionLost(self._parting or f"the connection to the {self.hub} hub ended")
+        self._parting = ""
         if not isinstance(error, GatewayError):
             raise error  # a defect, and not the network's
         self._why = str(error)
@@ -411,6 +413,17 @@ class HubSession:
                     token = await self._new_token(f"{self._not_renewed}; the link still has its old token")
                 except GatewayError as error:
                     self._report("up", f"the connection could not be renewed: {error}")
+
+    async def start_over(self, token: Secret | None, why: str) -> None:
+        """Have the link use `token` by hanging up and connecting again: `move_over` without a second connection.
+
+        What comes between is a gap. A link that is down takes the token with its next attempt.
+        """
+        self._token = token
+        current = self._current
+        if current is not None and not current.ended:
+            self._parting = why
+            await current.shut()
 
     async def renew(self, token: Secret | None, why: str) -> bool:
         """Replace the connection by a new one that authenticates with `token`, without losing or doubling a print.

@@ -100,6 +100,7 @@ class HubActor(AsyncActor):
         open_session: makes the HTTP session.
         first_tick: number of the first print.
         gaps: what is known to be missing, where a session before this one was cut off.
+        seamless: a renewed token gets a connection beside the old one before that is closed; else after it.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class HubActor(AsyncActor):
         open_session: Callable[[], aiohttp.ClientSession],
         first_tick: int = 0,
         gaps: GapTracker | None = None,
+        seamless: bool = True,
     ) -> None:
         super().__init__(context)
         kept = context.recall()
@@ -133,6 +135,7 @@ class HubActor(AsyncActor):
         self._health = health
         self._listener = listener
         self._open_session = open_session
+        self._seamless = seamless
         self._http: aiohttp.ClientSession | None = None
         self._session: HubSession | None = None
         self._backlog: deque[Intake] = deque()
@@ -185,7 +188,8 @@ class HubActor(AsyncActor):
                 return None
             case Renewed(token):
                 # beside the control lane: two connections side by side may take a while to align
-                self.spawn(self._session.move_over(token, "the token was renewed"), "renew")
+                replace = self._session.move_over if self._seamless else self._session.start_over
+                self.spawn(replace(token, "the token was renewed"), "renew")
                 return None
         return self.unhandled(message)
 

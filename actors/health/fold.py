@@ -22,28 +22,56 @@ from tickloom.messages.reports import (
     HealthInput,
     LinkState,
     RecorderState,
+    Report,
+    Strain,
     TokenState,
 )
 
 Status: TypeAlias = Literal["healthy", "degraded", "unhealthy"]
 _RANK: dict[Status, int] = {"healthy": 0, "degraded": 1, "unhealthy": 2}
 
+SAMPLES = 32
+"""Most totals of validation that are kept for the share of prints rejected."""
+
 IsOpen: TypeAlias = Callable[[str, int], bool]
 """Whether the market of a contract is open at a time (ns)."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Thresholds. Staleness and recovery in ns; `token_ns` is the time left on the token that worries."""
+    """Thresholds. Staleness and recovery in ns; `token_ns` is the time left on the token that worries.
+
+    Without `feed` neither silence nor delay of a contract is judged. `memory_high` and `memory_critical` are shares of
+    the tightest bound on memory, `disk_bytes` what must be free, `reject_share` the share of the prints of `window_ns`
+    that may be rejected, once there are `least_prints` of them.
+    """
 
     stale_ns: int = 30 * NS
     delay_ns: int = 2 * NS
     recover_ns: int = 2 * NS
     token_ns: int = 300 * NS
     forget_ns: int = 10 * NS
+    feed: bool = True
+    memory_high: float = 0.85
+    memory_critical: float = 0.95
+    disk_bytes: int = 2**30
+    reject_share: float = 0.01
+    window_ns: int = 60 * NS
+    least_prints: int = 100
+
+
+class Rejects(msgspec.Struct, frozen=True):
+    """Validation's totals at one time: prints received, and rejected by reason."""
+
+    at_ns: int
+    received: int
+    rejected: dict[str, int]
 
 
 class HealthState(msgspec.Struct, frozen=True):
-    """Latest inputs by subject, the time of the last beat, and the verdict with since when it stands."""
+    """Latest inputs by subject, the time of the last beat, and the verdict with since when it stands.
+
+    `rejects` are validation's totals over the last window, at most `SAMPLES` of them, oldest first.
+    """
 
     links: dict[str, LinkState] = {}
     feed: dict[str, tuple[int, int]] = {}
@@ -51,6 +79,8 @@ class HealthState(msgspec.Struct, frozen=True):
     recorder: RecorderState | None = None
     breakers: dict[str, ActorState] = {}
     failed: dict[str, tuple[int, str]] = {}
+    strain: Strain | None = None
+    rejects: tuple[Rejects, ...] = ()
     now_ns: int = 0
     status: Status = "healthy"
     since_ns: int = 0
@@ -75,6 +105,7 @@ class HealthFold:
         links, feed = dict(state.links), dict(state.feed)
         breakers, failed = dict(state.breakers), dict(state.failed)
         token, recorder, now = state.token, state.recorder, state.now_ns
+        strain, rejects = state.strain, state.rejects
         for message in messages:
             match message:
                 case Beat():
@@ -87,6 +118,10 @@ class HealthFold:
                     token = message
                 case RecorderState():
                     recorder = message
+                case Strain():
+                    strain = message
+                case Report():
+                    rejects = self._sampled(rejects, message, now)
                 case ActorState(path, what, detail):
                     if what in ("breaker_open", "breaker_half_open"):
                         breakers[path] = message
@@ -106,12 +141,28 @@ class HealthFold:
             recorder=recorder,
             breakers=breakers,
             failed=failed,
+            strain=strain,
+            rejects=rejects,
             now_ns=now,
         )
         return self._judge(state, after)
 
     def split(self, messages: Sequence[object]) -> None:
         """Inputs are states, not deltas: a failing batch is dropped whole and the next one says it all again."""
+
+    def _sampled(self, rejects: tuple[Rejects, ...], report: Report, now_ns: int) -> tuple[Rejects, ...]:
+        """Return the totals of the last window with those of a report of validation."""
+        counters = report.counters
+        if "received" not in counters or not now_ns:
+            return rejects
+        by_reason = {name.removeprefix("rejected_"): n for name, n in counters.items() if name.startswith("rejected_")}
+        latest = Rejects(now_ns, counters["received"], by_reason)
+        if rejects and latest.received < rejects[-1].received:
+            return (latest,)  # it has begun anew
+        if len(rejects) > 1 and now_ns - rejects[-2].at_ns < 2 * self.limits.window_ns // SAMPLES:
+            rejects = rejects[:-1]  # the last one stands for its stretch, and is brought up to date
+        kept = [each for each in rejects if now_ns - each.at_ns <= self.limits.window_ns]
+        return (*(kept or rejects[-1:])[-SAMPLES + 1 :], latest)
 
     def _judge(self, before: HealthState, state: HealthState) -> tuple[HealthState, list[Health]]:
         worst: Status = "healthy"
@@ -146,7 +197,7 @@ class HealthFold:
                 found.append(("degraded", f"{hub} hub is {link.state}" + (f": {link.detail}" if link.detail else "")))
             elif link.state == "lost":
                 found.append(("unhealthy", f"{hub} hub is lost for good: {link.detail}"))
-        for contract, (newest, recv) in sorted(state.feed.items()):
+        for contract, (newest, recv) in sorted(state.feed.items()) if limits.feed else ():
             silent = now - recv
             if silent > limits.stale_ns and self.is_open(contract, now):
                 found.append(("degraded", f"{contract} has sent nothing for {silent // NS} s while its market is open"))
@@ -164,7 +215,40 @@ class HealthFold:
             word = "open" if change.state == "breaker_open" else "half open"
             found.append(("unhealthy", f"the breaker of {path} is {word}" + _why(change.detail)))
         found += [("degraded", f"{path} failed: {why}") for path, (_, why) in sorted(state.failed.items())]
+        return found + self._of_strain(state) + self._of_rejects(state)
+
+    def _of_strain(self, state: HealthState) -> list[tuple[Status, str]]:
+        strain, limits = state.strain, self.limits
+        if strain is None:
+            return []
+        found: list[tuple[Status, str]] = []
+        if strain.memory is not None and strain.memory >= limits.memory_high:
+            severity: Status = "unhealthy" if strain.memory >= limits.memory_critical else "degraded"
+            found.append((severity, f"memory: {strain.memory_words} is used"))
+        for path, seconds in sorted(strain.stuck.items()):
+            if path not in state.breakers:
+                found.append(("unhealthy", f"{path} has had messages waiting and has handled none for {seconds:.0f} s"))
+        for path, words in sorted(strain.overflowing.items()):
+            found.append(("degraded", f"the mailbox of {path} overflows: {words}"))
+        for folder, free in sorted(strain.disk_free.items()):
+            if free < limits.disk_bytes:
+                severity = "unhealthy" if free < limits.disk_bytes // 8 else "degraded"
+                found.append((severity, f"the disk under {folder} has {free // 2**20:,} MiB left"))
         return found
+
+    def _of_rejects(self, state: HealthState) -> list[tuple[Status, str]]:
+        if len(state.rejects) < 2:
+            return []
+        first, last = state.rejects[0], state.rejects[-1]
+        prints = last.received - first.received
+        by_reason = {reason: n - first.rejected.get(reason, 0) for reason, n in last.rejected.items()}
+        rejected = sum(by_reason.values())
+        if prints < self.limits.least_prints or rejected <= self.limits.reject_share * prints:
+            return []
+        most = max(by_reason, key=lambda reason: by_reason[reason])
+        seconds = max((last.at_ns - first.at_ns) // NS, 1)
+        words = f"{rejected / prints:.1%} of the prints of the last {seconds} s were rejected, most of them as {most}"
+        return [("degraded", words)]
 
     def view(self, state: HealthState) -> Health:
         """Return the state as the value others see."""
@@ -178,6 +262,10 @@ class HealthFold:
             staleness={c: max(now - recv, 0) / NS for c, (_, recv) in state.feed.items()},
             feed_delay_ms={c: (recv - newest) / 1e6 for c, (newest, recv) in state.feed.items()},
             token_seconds=max(token.expires_ns - now, 0) / NS if token and token.expires_ns else None,
+            memory=state.strain.memory if state.strain else None,
+            disk_free=dict(state.strain.disk_free) if state.strain else {},
+            yielding=state.strain.yielding if state.strain else (),
+            missing=state.strain.missing if state.strain else (),
         )
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from tickloom.actors.http.charts import decimals
 from tickloom.actors.http.views import Views
+from tickloom.actors.pressure.events import FlowYielded, LimitChanged, OverflowBegan, OverflowEnded
 from tickloom.config.secrets import redact
 from tickloom.messages.market import Instrument
 from tickloom.messages.reports import Health, Latency, Statistics
@@ -257,6 +258,14 @@ def _words(event: Event) -> tuple[Severity, str]:
             return "error", f"{count} message{'s' if count != 1 else ''} put in quarantine: {cause}"
         case CapacityChanged(before=before, after=after):
             return "info", f"mailbox capacity {before} → {after}"
+        case OverflowBegan(capacity=capacity, account=account):
+            return "warning", f"mailbox of {capacity} overflows: {account}"
+        case OverflowEnded(seconds=seconds, account=account):
+            return "good", f"overflow is over after {seconds:.1f} s: {account}"
+        case LimitChanged(limit=limit, before=before, after=after, cause=cause):
+            return "info", f"{limit} {before} → {after}: {cause}"
+        case FlowYielded(flow=flow, back=back, cause=cause):
+            return ("good", f"{flow} in full again: {cause}") if back else ("warning", f"{flow} give way: {cause}")
         case SubscriberDropped(failures=failures):
             return "warning", f"a subscriber raised {failures} times and is told nothing any more"
     return "info", ""

@@ -23,6 +23,17 @@ NONE_KEPT: Final = History(1, 1 << 20)
 LEAST_BYTES: Final = 1 << 20
 """Memory a window gets however many there are."""
 
+
+class Keep(msgspec.Struct, frozen=True):
+    """Tell the history how much to keep from now on: bars of a contract and timeframe, bytes of all together.
+
+    Never more than the fold was made with; what is beyond it goes at once.
+    """
+
+    rows: int
+    bytes: int
+
+
 Key: TypeAlias = tuple[str, str]
 """(contract, timeframe)."""
 
@@ -54,6 +65,7 @@ class HistoryState(msgspec.Struct, frozen=True):
 
     windows: dict[Key, Window] = {}
     instruments: dict[str, Instrument] = {}
+    keep: Keep | None = None
 
 
 class Latest(msgspec.Struct, frozen=True):
@@ -63,7 +75,7 @@ class Latest(msgspec.Struct, frozen=True):
     closes: dict[str, list[float]]
 
 
-Input: TypeAlias = Bars | Instrument
+Input: TypeAlias = Bars | Instrument | Keep
 
 
 class HistoryFold:
@@ -85,30 +97,39 @@ class HistoryFold:
     def step(self, state: HistoryState, messages: Sequence[Input]) -> tuple[HistoryState, Sequence[object]]:
         """Fold in order. Messages of other types are passed over."""
         windows, instruments = dict(state.windows), state.instruments
+        keep = state.keep or Keep(self.max_rows, self.max_bytes)
         for message in messages:
             if isinstance(message, Instrument):
                 instruments = {**instruments, message.contract: message}
+            elif isinstance(message, Keep):
+                keep = Keep(min(message.rows, self.max_rows), min(message.bytes, self.max_bytes))
+                share = _share(keep, len(windows))
+                windows = {
+                    key: msgspec.structs.replace(window, history=window.history.bounded(keep.rows, share))
+                    for key, window in windows.items()
+                }
             elif isinstance(message, Bars):
                 for contract, own in _by_contract(message).items():
                     key = (contract, message.timeframe)
                     known = windows.get(key)
                     if known is None:
-                        known = Window(History(self.max_rows, self._share(len(windows) + 1)))
+                        known = Window(History(keep.rows, _share(keep, len(windows) + 1)))
                     windows[key] = _fold(known, own)
         if len(windows) > len(state.windows):
-            share = self._share(len(windows))
+            share = _share(keep, len(windows))
             for key, window in windows.items():
                 history = msgspec.structs.replace(window.history, max_bytes=share)
                 windows[key] = msgspec.structs.replace(window, history=history)
-        return HistoryState(windows, instruments), ()
+        return HistoryState(windows, instruments, keep), ()
 
     def split(self, messages: Sequence[Input]) -> tuple[Sequence[Input], Sequence[Input]] | None:
         """Halve a failing batch by messages."""
         middle = len(messages) // 2
         return (messages[:middle], messages[middle:]) if middle else None
 
-    def _share(self, windows: int) -> int:
-        return max(self.max_bytes // windows, LEAST_BYTES)
+
+def _share(keep: Keep, windows: int) -> int:
+    return max(keep.bytes // max(windows, 1), LEAST_BYTES)
 
 
 class _Own(msgspec.Struct):

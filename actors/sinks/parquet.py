@@ -30,6 +30,12 @@ class Flush(msgspec.Struct, frozen=True):
     """Let everything go now."""
 
 
+class Roll(msgspec.Struct, frozen=True):
+    """Finish files at so many rows from now on; never at more than the fold was made with."""
+
+    rows: int
+
+
 class File(msgspec.Struct, frozen=True):
     """A file to write: the folder below the output folder, the name, and the rows in order."""
 
@@ -50,16 +56,20 @@ class Pending(msgspec.Struct, frozen=True):
 
 
 class ParquetState(msgspec.Struct, frozen=True):
-    """Pending rows by key, instruments by contract, the time of the last beat, files and rows let go."""
+    """Pending rows by key, instruments by contract, the time of the last beat, files and rows let go.
+
+    `roll_rows` is in force in place of the fold's, unless it is 0.
+    """
 
     pending: dict[Key, Pending] = {}
     instruments: dict[str, Instrument] = {}
     now_ns: int = 0
     files: int = 0
     rows: int = 0
+    roll_rows: int = 0
 
 
-Input: TypeAlias = Bars | Reject | Instrument | Beat | Flush
+Input: TypeAlias = Bars | Reject | Instrument | Beat | Flush | Roll
 
 
 class ParquetFold:
@@ -84,6 +94,7 @@ class ParquetFold:
         """Fold in order. Messages of other types are passed over."""
         pending, instruments, now = dict(state.pending), state.instruments, state.now_ns
         files: list[File] = []
+        roll_rows = state.roll_rows or self.roll_rows
         flush = False
 
         def keep(key: Key, rows: Chunk, first_ns: int) -> None:
@@ -95,7 +106,7 @@ class ParquetFold:
                 before.since_ns if before else now,
             )
             pending[key] = entry
-            if entry.rows >= self.roll_rows:
+            if entry.rows >= roll_rows:
                 files.append(self._file(key, pending.pop(key), instruments))
 
         for message in messages:
@@ -112,13 +123,17 @@ class ParquetFold:
                     now = max(now, message.recv_ns)
                 case Flush():
                     flush = True
+                case Roll():
+                    roll_rows = min(message.rows, self.roll_rows)
         for key, entry in list(pending.items()):
-            if flush or (entry.since_ns and now - entry.since_ns >= self.roll_ns):
+            old = entry.since_ns and now - entry.since_ns >= self.roll_ns
+            if flush or old or entry.rows >= roll_rows:
                 files.append(self._file(key, pending.pop(key), instruments))
             elif not entry.since_ns and now:
                 pending[key] = msgspec.structs.replace(entry, since_ns=now)
         written = sum(map(_rows, files))
-        return ParquetState(pending, instruments, now, state.files + len(files), state.rows + written), files
+        counts = (state.files + len(files), state.rows + written)
+        return ParquetState(pending, instruments, now, *counts, roll_rows), files
 
     def split(self, messages: Sequence[Input]) -> tuple[Sequence[Input], Sequence[Input]] | None:
         """Halve a failing batch by messages."""

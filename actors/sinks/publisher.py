@@ -27,7 +27,12 @@ class Subscription:
         self.contract = contract
         self.timeframe = timeframe
         self.partial = partial
+        self.capacity = capacity
         self.mailbox = Mailbox(MailboxSpec(capacity=capacity, policy=Policy.DROP_OLDEST))
+
+    def shrink(self, share: float) -> None:
+        """Hold at most this share of what was asked for; what is beyond it goes as the next bars come."""
+        self.mailbox.resize(max(int(self.capacity * share), 1))
 
     def wants(self, bar: Bar) -> bool:
         """Whether the bar is of the contract that was asked for."""
@@ -46,6 +51,12 @@ class Cancel(msgspec.Struct, frozen=True):
     subscription: Subscription
 
 
+class Shrink(msgspec.Struct, frozen=True):
+    """Tell the publisher to hold a share of what subscribers asked for, for those to come as well; 1.0: all of it."""
+
+    share: float
+
+
 class CloseAll(msgspec.Struct, frozen=True):
     """Ask the publisher to end all of them: after what was delivered, subscribers see the end."""
 
@@ -56,12 +67,19 @@ class PublisherActor(Actor):
     def on_start(self) -> None:
         """Take over the subscriptions of the incarnation before."""
         kept = self.context.recall()
-        self._subscriptions: tuple[Subscription, ...] = () if kept is NOTHING else kept
+        self._subscriptions: tuple[Subscription, ...] = () if kept is NOTHING else kept[0]
+        self._share: float = 1.0 if kept is NOTHING else kept[1]
 
     def on_control(self, message: Any) -> Any:
         """Begin, end, or end all. The reply says how many there are now."""
         match message:
+            case Shrink(share):
+                self._share = share
+                for each in self._subscriptions:
+                    each.shrink(share)
+                self._keep(self._subscriptions)
             case Subscribe(subscription):
+                subscription.shrink(self._share)
                 self._keep((*self._subscriptions, subscription))
             case Cancel(subscription):
                 self._keep(tuple(s for s in self._subscriptions if s is not subscription))
@@ -98,4 +116,4 @@ class PublisherActor(Actor):
 
     def _keep(self, subscriptions: tuple[Subscription, ...]) -> None:
         self._subscriptions = subscriptions
-        self.context.commit(subscriptions)
+        self.context.commit((subscriptions, self._share))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tickloom.actors.health.fold import HealthFold, HealthState, Limits
+from tickloom.actors.health.fold import SAMPLES, HealthFold, HealthState, Limits
 from tickloom.messages.control import Beat
 from tickloom.messages.market import NS
 from tickloom.messages.reports import (
@@ -16,6 +16,8 @@ from tickloom.messages.reports import (
     HealthInput,
     LinkState,
     RecorderState,
+    Report,
+    Strain,
     TokenState,
 )
 
@@ -91,3 +93,67 @@ def test_the_first_time_the_link_comes_up_it_is_healthy_at_once() -> None:
     state, said = run(fold(), beat(0), LinkState("market", "connecting"), LinkState("market", "up"))
     assert [h.status for h in said] == ["degraded", "healthy"]
     assert state.reasons == ()
+
+
+@pytest.mark.parametrize(
+    ("strain", "status", "words"),
+    [
+        (Strain(memory=0.9, memory_words="90% of the group"), "degraded", "memory: 90% of the group is used"),
+        (Strain(memory=0.97, memory_words="97% of the group"), "unhealthy", "memory: 97% of the group is used"),
+        (Strain(overflowing={"/bars/1m": "3 merged"}), "degraded", "the mailbox of /bars/1m overflows: 3 merged"),
+        (
+            Strain(stuck={"/bars/1m": 12.4}),
+            "unhealthy",
+            "/bars/1m has had messages waiting and has handled none for 12 s",
+        ),
+        (Strain(disk_free={"log": 500 * 2**20}), "degraded", "the disk under log has 500 MiB left"),
+        (Strain(disk_free={"log": 5 * 2**20}), "unhealthy", "the disk under log has 5 MiB left"),
+    ],
+)
+def test_memory_mailboxes_stuck_actors_and_disks_are_conditions(strain: Strain, status: str, words: str) -> None:
+    state, said = run(fold(), beat(0), strain)
+    assert (state.status, state.reasons) == (status, (words,))
+    assert [h.status for h in said] == [status]
+    state, _ = run(fold(), Strain(memory=0.1), beat(1), beat(4), state=state)
+    assert (state.status, state.reasons) == ("healthy", ())
+
+
+def test_an_actor_whose_breaker_is_open_is_not_called_stuck_as_well() -> None:
+    state, _ = run(fold(), beat(0), ActorState("/bars/1m", "breaker_open"), Strain(stuck={"/bars/1m": 60.0}))
+    assert state.reasons == ("the breaker of /bars/1m is open",)
+
+
+def report(received: int, **rejected: int) -> Report:
+    return Report("validation", 0, {"received": received, **{f"rejected_{name}": n for name, n in rejected.items()}})
+
+
+def test_too_large_a_share_of_prints_rejected_within_a_minute_is_an_alarm_that_ends() -> None:
+    said: list[Health] = []
+    state, more = run(fold(), beat(0), report(1000, jump=5))
+    said += more
+    state, more = run(fold(), beat(10), report(2000, jump=25, late=10), state=state)
+    said += more
+    assert state.status == "degraded"
+    assert state.reasons == ("3.0% of the prints of the last 10 s were rejected, most of them as jump",)
+    for second in range(11, 90):
+        state, more = run(fold(), beat(second), report(2000 + second * 100, jump=25, late=10), state=state)
+        said += more
+        assert len(state.rejects) <= SAMPLES
+    assert [h.status for h in said] == ["degraded", "healthy"]
+
+
+def test_a_few_rejects_among_few_prints_are_no_alarm() -> None:
+    state, _ = run(fold(), beat(0), report(10), beat(1), report(60, jump=30))
+    assert state.status == "healthy"
+
+
+def test_totals_that_begin_anew_are_not_taken_for_an_alarm() -> None:
+    state, _ = run(fold(), beat(0), report(10_000, jump=10), beat(1), report(200, jump=150))
+    assert state.status == "healthy"
+
+
+def test_without_the_flag_neither_silence_nor_delay_is_judged() -> None:
+    blind = HealthFold(Limits(feed=False), lambda contract, ns: True)
+    state, _ = run(blind, beat(0), FeedState(((ES, T0 - 60 * NS, T0),)), beat(100))
+    assert (state.status, state.reasons) == ("healthy", ())
+    assert blind.view(state).staleness == {ES: 100.0}, "it is still measured"
