@@ -39,9 +39,9 @@ from tickloom.messages.market import Instrument
 from tickloom.messages.reports import Health, LinkState
 from tickloom.preflight import Cleared
 from tickloom.recovery import Recovered, fingerprint
-from tickloom.supervision import NOTHING, ActorContext, Clock, Event, MailboxSpec, Ref
+from tickloom.supervision import NOTHING, ActorContext, ChildSpec, Clock, Event, MailboxSpec, Ref
 from tickloom.supervision.faults import FaultPlan
-from tickloom.wiring import HEALTH, MARKET, PARQUET, RECORDER, STATISTICS, TOKEN, VALIDATION, Specs, Wires
+from tickloom.wiring import HEALTH, MARKET, PARQUET, RECORDER, STATISTICS, TOKEN, USER, VALIDATION, Specs, Wires
 
 _log = logging.getLogger("tickloom.session")
 
@@ -60,6 +60,7 @@ class Parts:
         recovered: what the log had come to.
         on_link, on_health: called with every change, in an actor's thread.
         http_token, http_key: what lets a reader in to the dashboard, and what its cookies are made from.
+        app: the supervisor of the program's own actors.
     """
 
     settings: Settings
@@ -73,6 +74,7 @@ class Parts:
     on_health: Callable[[Health], None]
     http_token: Secret
     http_key: Secret
+    app: ChildSpec | None = None
 
     @property
     def last_before(self) -> int:
@@ -89,7 +91,9 @@ def assemble(parts: Parts) -> Wires:
     settings, log = parts.settings, parts.log
     specs = Specs(settings)
     gateway = settings.gateway
-    wires = Wires(settings=settings, session=session_name(parts.began_ns), out=parts.out, on_health=parts.on_health)
+    wires = Wires(
+        settings=settings, session=session_name(parts.began_ns), out=parts.out, on_health=parts.on_health, crew=True
+    )
 
     def sequencer() -> Sequencer:
         assert wires.sequencer is not None
@@ -110,7 +114,7 @@ def assemble(parts: Parts) -> Wires:
             context,
             credentials=parts.credentials,
             token=parts.cleared.token,
-            hubs=[context.ref(MARKET)],
+            hubs=[context.ref(MARKET), *([context.ref(USER)] if gateway.accounts else [])],
             health=context.ref(HEALTH),
             record=sequencer().offer,
             policy=TokenPolicy(renew_at=gateway.renew_at),
@@ -118,12 +122,13 @@ def assemble(parts: Parts) -> Wires:
             open_session=lambda: open_session(gateway.ca_file or None),
         )
 
-    def market(context: ActorContext) -> HubActor:
+    def hub(context: ActorContext, name: Literal["market", "user"], url: str, accounts: tuple[int, ...]) -> HubActor:
+        market = name == "market"
         return HubActor(
             context,
-            "market",
+            name,
             settings=HubSettings(
-                url=gateway.market_hub_url,
+                url=url,
                 auth_transport=gateway.auth_transport,
                 negotiate=gateway.negotiate,
                 connect_timeout=gateway.connect_timeout_s,
@@ -156,7 +161,15 @@ def assemble(parts: Parts) -> Wires:
 
     def http(context: ActorContext) -> HttpActor:
         assert wires.views is not None
-        return HttpActor(context, wires.views, port=settings.http.port, token=parts.http_token, key=parts.http_key)
+        served = settings.http
+        return HttpActor(
+            context,
+            wires.views,
+            port=served.port,
+            token=parts.http_token,
+            key=parts.http_key,
+            fallback=served.port_fallback,
+        )
 
     if settings.http.enabled:
         wires.http = specs.child("http", http, MailboxSpec(capacity=16))
@@ -169,8 +182,11 @@ def assemble(parts: Parts) -> Wires:
     wires.feed = (
         specs.child("token", token, MailboxSpec(capacity=16)),
         specs.child("market", market, MailboxSpec(capacity=16)),
+        *([specs.child("user", user, MailboxSpec(capacity=16))] if gateway.accounts else []),
     )
+    wires.accounts = bool(gateway.accounts)
     wires.clock = specs.child("clock", clock, MailboxSpec(capacity=16))
+    wires.app = parts.app
     return wires
 
 

@@ -105,4 +105,19 @@ def check_folders(folders: Mapping[str, Path | None]) -> None:
         if not place.is_dir():
             raise UsageError(f"{purpose} folder {folder}: {place} is a file; name a folder")
         if not os.access(place, os.W_OK | os.X_OK):
-            raise UsageError(f"{purpose} folder {folder}: no permission to write in {place}")
+            raise UsageError(f"{purpose} folder {folder}: no permission to write in {place}; name another")
+        if place != folder:
+            _try_folder(purpose, folder, place)
+
+
+def _try_folder(purpose: str, folder: Path, place: Path) -> None:
+    """Make the first folder that is missing and take it away again: some places refuse without saying so before."""
+    missing = place / folder.relative_to(place).parts[0]
+    try:
+        missing.mkdir()
+        missing.rmdir()
+    except FileExistsError:
+        return  # somebody else was faster, and has shown that it can be done
+    except OSError as error:
+        why = (error.strerror or type(error).__name__).lower()
+        raise UsageError(f"{purpose} folder {folder}: no folder can be made in {place} ({why}); name another") from None

@@ -70,6 +70,7 @@ def load(
     overrides: Mapping[str, object] | None = None,
     *,
     cwd: Path | None = None,
+    named: Mapping[str, str] | None = None,
 ) -> Loaded:
     """Read the settings from all their sources.
 
@@ -78,6 +79,7 @@ def load(
         env: the environment; `os.environ` when None.
         overrides: `{"section.key": value}`; a value of None means "not given", a text is read as in the environment.
         cwd: the working directory; the process's when None.
+        named: what an override is called where it was given, like `--timeframes`, by its key.
 
     Raises:
         SettingsError: one line that says what is wrong, where (file and line, variable or flag), and what to do.
@@ -94,7 +96,7 @@ def load(
         if value is not None:
             field = _known(key, key, "override")
             values[key] = field.from_text(value) if isinstance(value, str) else value
-            origins[key] = Origin("override", "given explicitly")
+            origins[key] = Origin("override", (named or {}).get(key, "given explicitly"))
     try:
         settings = Settings(**_sections(values), **tables)
     except SettingsError as error:

@@ -185,7 +185,7 @@ def _short(text: str) -> str:
 
 
 def nearest(text: str) -> str:
-    """Return the canonical name that `text` most likely meant; always a timeframe that exists."""
+    """Return the canonical name that `text` most likely meant; always a timeframe that exists, and fits into a day."""
     lowered = text.strip().lower()
     fraction = re.fullmatch(r"(\d+\.\d+)\s*([a-z]+)", lowered)
     if fraction and len(lowered) < 16 and (unit := _UNITS.get(fraction[2])) in _SECONDS:
@@ -200,9 +200,17 @@ def nearest(text: str) -> str:
         unit = _UNITS[close[0]] if close else next((u for s, u in _UNITS.items() if s == letters[0]), Unit.MINUTE)
     count = int(number[0]) if number else 1
     try:
-        return str(Timeframe.parse(f"{count}{_SYMBOL[unit]}"))
+        meant = Timeframe.parse(f"{count}{_SYMBOL[unit]}")
     except TimeframeError:
         return f"1{_SYMBOL[unit]}"
+    if meant.is_intraday and _MOST[Unit.SECOND] % meant.seconds:
+        # one that does not divide the day would be refused for the next reason
+        width = _SECONDS[unit]
+        fitting = (
+            seconds for seconds in range(width, _MOST[Unit.SECOND] + 1, width) if _MOST[Unit.SECOND] % seconds == 0
+        )
+        meant = Timeframe(*_canonical(min(fitting, key=lambda seconds: abs(seconds - meant.seconds))))
+    return str(meant)
 
 
 def parse_timeframes(names: str | Iterable[str | Timeframe]) -> tuple[Timeframe, ...]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 import stat
 import time
 from collections.abc import Mapping
@@ -18,7 +17,6 @@ from typing import Annotated, Final
 
 import typer
 
-from tickloom.actors.http.guard import LOOPBACK
 from tickloom.config.places import config_home
 from tickloom.config.secrets import Secret
 from tickloom.errors import UsageError
@@ -43,13 +41,13 @@ def where(asked: str | None, *, usual: int | None = None) -> dict[str, object]:
 
     Args:
         asked: what was given; None leaves it to the settings, or to `usual`.
-        usual: serve it on this port if it is free, else on any that is.
+        usual: serve it on this port, or on any that is free when that one is taken.
 
     Raises:
         UsageError: it is neither a port nor `off`.
     """
     if asked is None:
-        return {} if usual is None else {"http.enabled": True, "http.port": usual if _free(usual) else 0}
+        return {} if usual is None else {"http.enabled": True, "http.port": usual, "http.port_fallback": True}
     if asked == "off":
         return {"http.enabled": False}
     if not (asked.isascii() and asked.isdigit() and int(asked[:6]) <= 65_535):
@@ -95,13 +93,3 @@ def _made(path: Path) -> Secret:
         file.write(f"{key}\n")
     draft.replace(path)
     return Secret(key)
-
-
-def _free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-    return True

@@ -7,6 +7,7 @@ not past a Ctrl-C, and progress is left out.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -34,6 +35,17 @@ USAGE, AUTHENTICATION, FEED_LOST, DAMAGED = 2, 3, 4, 5
 _MENDABLE = (SettingsError, TimeframeError, CalendarError, InsecureAddress, LogWriteError, OSError)
 """What a person can put right by asking for something else. A `ValueError` as such is a defect, and says so."""
 
+
+_REMEDIES: Final = {
+    errno.ENOSPC: "free some space, or write elsewhere",
+    errno.EDQUOT: "free some of your quota, or write elsewhere",
+    errno.EROFS: "choose a place that can be written",
+    errno.EACCES: "choose a place you may use, or ask for the right to",
+    errno.EPERM: "choose a place you may use, or ask for the right to",
+    errno.ENOENT: "check the path",
+    errno.EMFILE: "allow this process more open files (ulimit -n)",
+}
+"""What to do about what the system refused."""
 
 LOOK_S: Final = 0.1
 """How often a stream without room is looked at."""
@@ -66,6 +78,8 @@ def sentence(error: BaseException) -> str:
     words = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, OSError) and error.filename:
         words = f"{error.filename}: {(error.strerror or words).lower()}"
+    if isinstance(error, OSError) and error.errno in _REMEDIES:
+        words += f": {_REMEDIES[error.errno]}"
     return redact(words)
 
 
@@ -180,11 +194,15 @@ def _print(stream: TextIO | None, text: str) -> None:
             _write(own, line.encode(stream.encoding or "utf-8", "backslashreplace"))
     except BrokenPipeError:
         raise ReaderGone from None
+    except OSError as error:
+        if stream is sys.stderr:
+            raise ReaderGone from None  # where complaints go cannot be complained about
+        raise OSError(error.errno, error.strerror, "standard output") from None
 
 
 def _descriptor(stream: TextIO | None) -> int | None:
     """Return the descriptor of a stream that can keep its writer waiting: a terminal's or a pipe's."""
-    if os.name != "posix" or stream is None or not (stream is sys.__stdout__ or stream is sys.__stderr__):
+    if os.name != "posix" or stream is None or not any(stream is ours for ours in (sys.__stdout__, sys.__stderr__)):
         return None
     try:
         stream.flush()  # what others have written comes first

@@ -13,7 +13,7 @@ import sys
 import threading
 from contextlib import closing, suppress
 from types import TracebackType
-from typing import IO, Final
+from typing import Final, TextIO
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -26,7 +26,7 @@ LEAST_HEIGHT: Final = 12
 """Columns and lines below which a view is of no use; plain lines are."""
 
 
-def terminal(stream: IO[str] | None) -> Console | None:
+def terminal(stream: TextIO | None) -> Console | None:
     """Return a console on a stream if that is a terminal with room for a view, else None."""
     if stream is None or not stream.isatty():
         return None

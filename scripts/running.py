@@ -73,7 +73,9 @@ def _announce(session: Session) -> None:
         how = "was cut off: its open bars go on" if session.recovered.cut_off else "stopped in order"
         output.say(f"going on with the log after number {session.recovered.last_seq:,}; the session before {how}")
     if session.dashboard is not None:
-        output.say(f"dashboard at {session.dashboard}")
+        asked = session.settings.http.port
+        taken = f" (port {asked} is in use)" if asked and f":{asked}/" not in session.dashboard else ""
+        output.say(f"dashboard at {session.dashboard}{taken}")
     output.say(f"the feed is up: {', '.join(session.contracts)}")
 
 

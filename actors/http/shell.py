@@ -44,6 +44,7 @@ class HttpActor(AsyncActor):
     Args:
         views: what may be seen.
         port: where; 0 takes one that is free, and keeps it.
+        fallback: if `port` is in use when the session begins, take one that is free.
         token: of this start; whoever opens the page with it gets the cookie.
         key: what cookies are made from.
 
@@ -51,10 +52,13 @@ class HttpActor(AsyncActor):
         PortError: from the start of the actor, when the port is in use or may not be used.
     """
 
-    def __init__(self, context: ActorContext, views: Views, *, port: int, token: Secret, key: Secret) -> None:
+    def __init__(
+        self, context: ActorContext, views: Views, *, port: int, token: Secret, key: Secret, fallback: bool = False
+    ) -> None:
         super().__init__(context)
         self._views = views
         self._port = port
+        self._fallback = fallback
         self._token = token
         self._key = key
         self._runner: web.AppRunner | None = None
@@ -63,7 +67,7 @@ class HttpActor(AsyncActor):
     async def on_start(self) -> None:  # type: ignore[override]  # pykka's hook of this name is not async
         """Listen, on the port of the incarnation before if there was one."""
         kept = self.context.recall()
-        self._socket = listen(self._port if kept is NOTHING else kept.port)
+        self._socket = self._first_socket() if kept is NOTHING else listen(kept.port)
         port = self._socket.getsockname()[1]
         self.context.commit(Listening(port))
         clock = self.context.clock
@@ -83,6 +87,15 @@ class HttpActor(AsyncActor):
         )
         await self._runner.setup()
         await web.SockSite(self._runner, self._socket, backlog=BACKLOG).start()
+
+    def _first_socket(self) -> socket.socket:
+        """Listen where we were told to. That a port is free is known by having it, not by having asked before."""
+        try:
+            return listen(self._port)
+        except PortError:
+            if not self._fallback:
+                raise
+            return listen(0)
 
     async def on_exit(self, reason: Exit) -> None:
         """Hang up on everybody; pages try again by themselves."""

@@ -52,12 +52,12 @@ def demo(
     place = folder or Path("tickloom-demo") / time.strftime("%Y%m%d-%H%M%S")
     check_folders({"demo": place})
     key = secrets.token_urlsafe(24)
-    where(dashboard)  # refused before anything is started; whether the usual port is free is looked up late
+    page = where(dashboard, usual=HttpSettings().port)
+    load(overrides=page)  # what is wrong with flags or settings is said before anything is started
     with interruptible() as asked:
         try:
             with Emulator(CONTRACTS, rate=rate, user="demo", key=key, cancelled=asked.is_set) as gateway:
                 say(f"gateway emulator at {gateway.api_url} (process {gateway.pid}); log and bars go to {place}/")
-                page = where(dashboard, usual=HttpSettings().port)
                 settings = load(overrides=_overrides(gateway, place) | page).settings
                 account = Credentials("demo", Secret(key), "this demo")
                 page_key = browser_key() if settings.http.enabled else None

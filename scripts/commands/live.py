@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -14,6 +14,16 @@ from tickloom.scripts.dashboard import Dashboard, browser_key, where
 from tickloom.scripts.output import say
 from tickloom.scripts.running import Json, Seconds, run_session
 from tickloom.scripts.signals import interruptible
+
+FLAGS: Final = {
+    "session.contracts": "CONTRACT",
+    "session.timeframes": "--timeframes",
+    "recorder.dir": "--record",
+    "sinks.out": "--out",
+    "http.enabled": "--dashboard",
+    "http.port": "--dashboard",
+}
+"""What settings are called on this command line."""
 
 
 def live(
@@ -46,7 +56,7 @@ def live(
         "sinks.out": str(out) if out else None,
         **where(dashboard),
     }
-    settings = load(config, overrides=overrides).settings
+    settings = load(config, overrides=overrides, named=FLAGS).settings
     if not settings.session.contracts:
         raise UsageError("no contract to follow: name one, like `tickloom live CON.F.US.MNQ.Z25`")
     say(f"connecting to {settings.gateway.api_url}")

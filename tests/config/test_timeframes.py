@@ -128,6 +128,8 @@ def test_a_timeframe_is_of_exactly_one_kind(name: str, kind: str):
         ("0.5m", "30s"),
         ("-5m", "5m"),
         ("3x", "3m"),
+        ("7q", "6m"),
+        ("70sx", "72s"),
         ("2dayz", "2d"),
         ("quarter", "1m"),
         ("", "1m"),
@@ -142,8 +144,9 @@ def test_an_unknown_name_is_named_with_the_nearest(name: str, meant: str):
 
 
 @given(st.text(max_size=60))
-def test_the_nearest_is_always_a_timeframe(text: str):
-    assert Timeframe.parse(nearest(text))
+def test_the_nearest_is_always_a_timeframe_that_fits_into_a_day(text: str):
+    meant = Timeframe.parse(nearest(text))
+    assert not meant.is_intraday or 86_400 % meant.seconds == 0
 
 
 @given(st.text(max_size=60))

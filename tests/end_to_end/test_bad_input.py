@@ -50,7 +50,7 @@ CASES = {
         env={"PROJECT_X_API_KEY": "canary-key-4711"},
     ),
     "no credentials": Case(LIVE, AUTHENTICATION, "set PROJECT_X_USERNAME and PROJECT_X_API_KEY"),
-    "a bad timeframe": Case(LIVE + " --timeframes 7x", USAGE, "did you mean '7m'?", account=True),
+    "a bad timeframe": Case(LIVE + " --timeframes 7x", USAGE, "--timeframes: session.timeframes: timeframe '7x' is unknown: did you mean '6m'?", account=True),
     "an output below a file": Case(
         LIVE + " --out notes.txt/out", USAGE, "notes.txt is a file", {"notes.txt": "mine"}, account=True
     ),
@@ -168,6 +168,20 @@ def test_a_port_that_is_taken_is_not_fought_over(start: Callable[..., Any]) -> N
         assert (command.finish(), command.out) == (USAGE, [])
     assert len(command.complaints) == 1
     assert f"127.0.0.1:{port}: address already in use" in command.complaints[0]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_result_that_cannot_be_written_is_said_with_what_to_do(
+    clean_environment: dict[str, str], tmp_path: Path
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "tickloom", "config", "show"],
+            cwd=tmp_path, env=clean_environment, stdout=full, stderr=subprocess.PIPE, text=True, timeout=50,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (
+        USAGE, "tickloom: standard output: no space left on device: free some space, or write elsewhere\n"
+    )  # fmt: skip
 
 
 def test_a_disk_that_refuses_is_said_at_the_end_with_what_is_missing(

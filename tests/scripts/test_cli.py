@@ -150,6 +150,19 @@ def test_is_refused_in_one_line_and_leaves_nothing(name: str, tickloom: Callable
     assert left == dict(case.files)
 
 
+def test_a_demo_with_settings_that_are_wrong_starts_nothing(tickloom: Callable[..., Said]) -> None:
+    Path("tickloom.toml").write_text("[session\n")
+    code, out, err = tickloom("demo --seconds 1")
+    assert (code, out, len(err)) == (USAGE, [], 1)
+    assert "tickloom.toml, line 1, column 9: not valid TOML" in err[0]
+
+
+def test_a_wrong_flag_is_named_as_it_was_given(tickloom: Callable[..., Said]) -> None:
+    code, _, err = tickloom("live CON.F.US.MNQ.Z25 --timeframes 7q", ACCOUNT)
+    assert code == USAGE
+    assert err == ["tickloom: --timeframes: session.timeframes: timeframe '7q' is unknown: did you mean '6m'?"]
+
+
 def test_a_defect_says_that_it_is_one(tickloom: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ValueError("two\nlines, and access_token=abcdefgh")

@@ -81,7 +81,7 @@ def test_an_error_of_the_system_names_its_file(capsys: pytest.CaptureFixture[str
     with pytest.raises(FileNotFoundError) as caught:
         (tmp_path / "there" / "not").read_text()
     assert output.fail(caught.value) == 2
-    assert capsys.readouterr().err == f"tickloom: {tmp_path}/there/not: no such file or directory\n"
+    assert capsys.readouterr().err == f"tickloom: {tmp_path}/there/not: no such file or directory: check the path\n"
 
 
 def test_what_nobody_foresaw_is_called_a_defect(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import TextIO
 
 import pytest
 from rich.console import Console
@@ -25,7 +25,7 @@ WIDTH, HEIGHT = 80, 24
 
 
 @contextmanager
-def pty(width: int = WIDTH, height: int = HEIGHT) -> Iterator[tuple[int, IO[str]]]:
+def pty(width: int = WIDTH, height: int = HEIGHT) -> Iterator[tuple[int, TextIO]]:
     """A terminal: the end a person reads, and the end a program writes to."""
     reader, writer = os.openpty()
     fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
@@ -34,7 +34,7 @@ def pty(width: int = WIDTH, height: int = HEIGHT) -> Iterator[tuple[int, IO[str]
     os.close(reader)
 
 
-def fill(stream: IO[str]) -> None:
+def fill(stream: TextIO) -> None:
     """Write to a terminal until it takes no more."""
     own = os.open(os.ttyname(stream.fileno()), os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
     try:

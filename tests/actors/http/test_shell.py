@@ -41,6 +41,19 @@ def test_a_session_whose_port_is_taken_does_not_start_and_leaves_no_thread(begin
     assert [thread.name for thread in left if thread.is_alive()] == []
 
 
+def test_two_sessions_that_want_the_same_port_both_get_one_if_any_will_do(begin: Any) -> None:
+    with socket.socket() as other:
+        # bound and not listening yet: as good as free to whoever only asks
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        _, first = begin(http__port=port, http__port_fallback=True)
+        _, second = begin(http__port=port, http__port_fallback=True)
+        assert first.port == port
+        assert second.port not in (0, port)
+        assert (first.get("/livez").status, second.get("/livez").status) == (200, 200)
+
+
 def test_a_session_has_no_dashboard_unless_it_is_asked_for(begin: Any) -> None:
     session, _ = begin(http__enabled=False)
     assert session.dashboard is None
