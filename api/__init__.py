@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tickloom.messages.bars import Bar, BarFlag
     from tickloom.messages.market import Instrument
     from tickloom.messages.reports import Health, Latency, Statistics
+    from tickloom.playback import Playback
     from tickloom.replaying import Replay, replay
     from tickloom.session import Session
     from tickloom.streams import BarStream
@@ -49,6 +50,7 @@ _WHERE = {
     "Instrument": "messages.market",
     "Latency": "messages.reports",
     "LogDamagedError": "errors",
+    "Playback": "playback",
     "Replay": "replaying",
     "Secret": "config.secrets",
     "Session": "session",
@@ -73,6 +75,7 @@ __all__ = [
     "Instrument",
     "Latency",
     "LogDamagedError",
+    "Playback",
     "Replay",
     "Secret",
     "Session",

@@ -36,6 +36,7 @@ def paced(
     speed: float,
     cancelled: Callable[[], bool],
     *,
+    anew: Callable[[], bool] = lambda: False,
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Numbered]:
@@ -45,6 +46,7 @@ def paced(
         items: of a log, in order.
         speed: a factor on the time between receipts.
         cancelled: asked while waiting; True ends the wait, and what is left comes without any.
+        anew: asked before frames; True: they are due at once, and what follows is reckoned from them.
         monotonic, sleep: time (s).
     """
     epoch: tuple[int, float] | None = None
@@ -58,7 +60,7 @@ def paced(
             item = part.item
             if isinstance(item, Frames):
                 received = int(item.recv_ns[0])
-                if epoch is None:
+                if epoch is None or anew():
                     epoch = (received, monotonic())
                 wait(epoch[1] + (received - epoch[0]) / NS / speed)
             elif epoch is not None:

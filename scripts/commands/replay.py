@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -25,8 +26,12 @@ def replay(
     timeframes: Annotated[str | None, typer.Option(help="Timeframes; default: those of the recorded session.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for Parquet files of bars and rejects.")] = None,
     verify: Annotated[
-        bool, typer.Option(help="Decode the raw frames again and compare with what was recorded.")
+        bool, typer.Option(help="Decode the raw frames again, and compare the bars with those closed live.")
     ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="With --verify: folder of the session's Parquet files; default: where it wrote them."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Replay a message log through the same actors that ran live: the same bars, the same digest.
@@ -57,10 +62,14 @@ def replay(
             to_ns=moment(until, "--to"),
             out=out,
             verify=verify,
+            against=against,
             progress=lambda share: bar.update(task, completed=share),
             cancelled=asked.is_set,
         )
-    output.result(result.summary, as_json=as_json)
+    summary: dict[str, Any] = msgspec.to_builtins(result.summary)
+    if result.verified is not None:
+        summary |= {"verified": msgspec.to_builtins(result.verified)}
+    output.result(summary, as_json=as_json)
 
 
 def register(app: typer.Typer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -49,3 +50,13 @@ def make_session(emulator: tuple[Emulator, str], tmp_path: Path) -> Iterator[Cal
     for session in made:
         if session.summary is None and session.started:
             session.stop()
+
+
+@pytest.fixture(scope="session")
+def copy_log() -> Callable[[Path, Path], Path]:
+    """Copy a log's folder into another folder."""
+
+    def copy(log: Path, folder: Path) -> Path:
+        return Path(shutil.copytree(log, folder / "copied"))
+
+    return copy

@@ -86,3 +86,11 @@ def test_a_wait_is_given_up_when_asked_to() -> None:
     assert [numbered.seq for numbered in items] == [1, 2]
     assert clock.now < 502.0
     assert clock.longest <= 0.1
+
+
+def test_after_time_stood_what_comes_next_is_due_at_once_and_the_rest_follows_from_it() -> None:
+    clock = Clock()
+    stood = iter([False, True, False])  # asked before the second, third and fourth
+    items = [frames(1, 0.0), frames(2, 10.0), frames(3, 500.0), frames(4, 501.0)]
+    found = paced(items, 1.0, lambda: False, anew=lambda: next(stood), monotonic=clock.monotonic, sleep=clock.sleep)
+    assert [round(clock.now - 500.0, 9) for _ in found] == [0.0, 10.0, 10.0, 11.0]

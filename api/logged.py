@@ -1,0 +1,97 @@
+"""What a log says of the sessions that made it: the records they began with, and the settings a replay goes by."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+import msgspec
+
+from tickloom.actors.recorder.reader import LogReader
+from tickloom.config.settings import InstrumentSettings, Settings, settings_from
+from tickloom.config.timeframes import parse_timeframes
+from tickloom.errors import UsageError
+from tickloom.messages.control import AnyControl, SessionStarted
+from tickloom.messages.market import Instrument
+
+HISTORY_ROWS = 5_000_000
+"""Bars a replay keeps of each contract and timeframe: a batch job wants them all, within reason."""
+
+HISTORY_MB = 4096
+"""Memory all kept bars of a replay may take."""
+
+HEAD_ITEMS = 64
+"""How far into a log the start of its session is looked for: what `log recover` could not save stands before it."""
+
+
+def starts_of(reader: LogReader, in_force: Iterable[AnyControl]) -> tuple[SessionStarted, ...]:
+    """Return the starts of the log's sessions, oldest first, as far as the log still tells of them.
+
+    Each session begins a segment, so the next segment's header knows of it, and what is `in_force` at the end does of
+    the last.
+    """
+    heads = [segment.header.context for segment in reader.segments if segment.header is not None]
+    found = (record for records in (*heads, in_force) for record in records)
+    return tuple({each.recv_ns: each for each in found if isinstance(each, SessionStarted)}.values())
+
+
+def session_start(
+    reader: LogReader, before: Iterable[AnyControl], from_ns: int | None, to_ns: int | None
+) -> SessionStarted:
+    """Return the start of the last session in a range, with the calendars and instruments of all.
+
+    A session that goes on with a log folds all of it by its own settings, so those are the ones that give its bars.
+
+    Args:
+        reader: the log.
+        before: what is in force where the range begins.
+        from_ns, to_ns: receipt stamps (ns UTC); None: open.
+
+    Raises:
+        UsageError: the log tells of no session, or holds nothing.
+        DamagedLog: it does not read back.
+    """
+    started = [record for record in before if isinstance(record, SessionStarted)]
+    if not started and from_ns is None:
+        head = itertools.islice(reader.items(max_rows=4096), HEAD_ITEMS)
+        started = list(itertools.islice((n.item for n in head if isinstance(n.item, SessionStarted)), 1))
+    in_force = reader.context(from_ns=to_ns) if to_ns is not None else reader.context()
+    known = starts_of(reader, in_force)
+    started += [record for record in in_force if isinstance(record, SessionStarted)] or list(known[:1])
+    if not started:
+        if reader.last_seq is None:
+            raise UsageError(f"{reader.path} holds nothing: its session ended before anything was written")
+        raise UsageError(f"{reader.path} does not begin with the start of a session: replay it from its first segment")
+    calendars: dict[str, object] = {}
+    instruments: dict[str, Instrument] = {}
+    for start in (started[0], *known, started[-1]):
+        calendars |= start.calendars
+        instruments |= {each.contract: each for each in start.instruments}
+    return msgspec.structs.replace(started[-1], calendars=calendars, instruments=tuple(instruments.values()))
+
+
+def settings_of(
+    started: SessionStarted, given: Settings | None = None, timeframes: Iterable[str] | None = None
+) -> Settings:
+    """Return the settings to replay by: the session's own, or those `given`, with the calendars that are in the log.
+
+    Raises:
+        SettingsError, TimeframeError: what is asked for makes no sense.
+    """
+    settings = given or settings_from(started.settings, ignore_unknown=True)
+    calendars = {**settings.calendars, **started.calendars}
+    session = settings.session
+    wanted = session.timeframes if timeframes is None else tuple(str(t) for t in parse_timeframes(timeframes))
+    history = msgspec.structs.replace(settings.history, rows=HISTORY_ROWS, megabytes=HISTORY_MB)
+    # the calendars that bars were built with, also where the settings of the recording knew nothing of the contract
+    instruments = {
+        each.contract: InstrumentSettings(calendar=each.calendar)
+        for each in started.instruments
+        if not settings.instrument_for(each.contract).calendar
+    }
+    return settings.replace(
+        calendars=calendars,
+        instruments=instruments | settings.instruments,
+        session=msgspec.structs.replace(session, timeframes=wanted),
+        history=history,
+    )
