@@ -22,6 +22,7 @@ MODULES: Final = {
     "log": "care",
     "top": "top",
     "gateway": "gateway",
+    "soak": "soak",
     "doctor": "doctor",
     "config": "configure",
 }
