@@ -13,6 +13,7 @@ import os
 import sys
 from typing import Any, Final
 
+from tickloom.scripts.arenas import few_heaps
 from tickloom.scripts.signals import INTERRUPTED, Signalled, leave_on_signals, raise_on_signals, tell
 
 NAME: Final = "tickloom"
@@ -27,6 +28,7 @@ def main() -> None:
     """Run the command line and leave the process with the documented exit code."""
     raise_on_signals()
     sys.setswitchinterval(SWITCH_S)
+    few_heaps()
     try:
         code = run()
     except KeyboardInterrupt as interrupt:
