@@ -12,7 +12,7 @@ from tickloom.config.settings import Settings
 from tickloom.errors import UsageError
 from tickloom.messages.intake import Numbered
 from tickloom.pacing import paced
-from tickloom.playback import BATCH_ROWS, Pass, Replay
+from tickloom.passing import BATCH_ROWS, Pass, Replay
 from tickloom.supervision.faults import FaultPlan
 from tickloom.verifying import Verifier
 

@@ -11,9 +11,15 @@ from typing import Any
 import pytest
 
 import tickloom
+from tickloom.actors.recorder.writer import LogOptions, LogWriter
+from tickloom.messages.control import Beat, SessionStarted, SessionStopped, Subscribed
+from tickloom.messages.intake import Frames, Intake, Numbered
+from tickloom.messages.market import NS, Instrument, Prints
 from tickloom.scripts.emulator import Emulator
 
 CONTRACTS = ("CON.F.US.MNQ.Z25", "CON.F.US.EP.Z25")
+TAPE_NS = 1_763_990_000 * NS
+"""When a written tape begins."""
 
 
 @pytest.fixture(scope="session")
@@ -60,3 +66,33 @@ def copy_log() -> Callable[[Path, Path], Path]:
         return Path(shutil.copytree(log, folder / "copied"))
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def write_tape() -> Callable[..., Path]:
+    """Write a log to a folder: a print every tenth of a second, a beat every second, and the stop."""
+
+    def write(folder: Path, seconds: int, **options: int) -> Path:
+        instrument = Instrument(CONTRACTS[0], 1, 4)
+        settings = tickloom.load_settings(overrides={"session.timeframes": "1s,5s"}).settings
+        items: list[Numbered] = []
+
+        def add(item: Intake) -> None:
+            items.append(Numbered(len(items) + 1, item))
+
+        add(SessionStarted(recv_ns=TAPE_NS, version="t", settings=settings.redacted(), instruments=(instrument,),
+                           timeframes=("1s", "5s")))  # fmt: skip
+        add(Subscribed(recv_ns=TAPE_NS, hub="market", connection=1, contract=CONTRACTS[0], instrument=instrument))
+        for tick in range(seconds * 10):
+            at = TAPE_NS + tick * NS // 10
+            prints = Prints((CONTRACTS[0],), [0], [at], [25_000.0 + tick % 7 / 4], [1 + tick % 3], [0], [0], tick)
+            add(Frames("market/1", [at], [0], None, prints))
+            if tick % 10 == 9:
+                add(Beat(recv_ns=at))
+        add(SessionStopped(recv_ns=TAPE_NS + seconds * NS))
+        with LogWriter(folder, session="t", options=LogOptions(**options)) as writer:
+            for item in items:
+                writer.append([item], 0)
+        return folder
+
+    return write

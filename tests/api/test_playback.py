@@ -12,10 +12,7 @@ import pytest
 import tickloom
 from tickloom.actors.recorder.errors import DamagedLog
 from tickloom.actors.recorder.segment import name_of
-from tickloom.actors.recorder.writer import LogOptions, LogWriter
-from tickloom.messages.control import Beat, SessionStarted, SessionStopped, Subscribed
-from tickloom.messages.intake import Frames, Numbered
-from tickloom.messages.market import NS, Instrument, Prints
+from tickloom.messages.market import NS
 
 MNQ = "CON.F.US.MNQ.Z25"
 T0 = 1_763_990_000 * NS
@@ -23,29 +20,9 @@ SECONDS = 30
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Half a minute: a print every tenth of a second, a beat every second."""
-    folder = tmp_path_factory.mktemp("played") / "log"
-    instrument = Instrument(MNQ, 1, 4)
-    settings = tickloom.load_settings(overrides={"session.timeframes": "1s,5s"}).settings
-    items: list[Numbered] = []
-
-    def add(item: Frames | SessionStarted | Subscribed | Beat | SessionStopped) -> None:
-        items.append(Numbered(len(items) + 1, item))
-
-    add(SessionStarted(recv_ns=T0, version="t", settings=settings.redacted(), instruments=(instrument,),
-                       timeframes=("1s", "5s")))  # fmt: skip
-    add(Subscribed(recv_ns=T0, hub="market", connection=1, contract=MNQ, instrument=instrument))
-    for tick in range(SECONDS * 10):
-        at = T0 + tick * NS // 10
-        prints = Prints((MNQ,), [0], [at], [25_000.0 + tick % 7 / 4], [1], [0], [0], tick)
-        add(Frames("market/1", [at], [0], [b"{}"], prints))
-        if tick % 10 == 9:
-            add(Beat(recv_ns=at))
-    add(SessionStopped(recv_ns=T0 + SECONDS * NS))
-    with LogWriter(folder, session="t", options=LogOptions(batch_rows=40, segment_bytes=8000)) as writer:
-        writer.append(items, 0)
-    return folder
+def log(write_tape: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Half a minute in a few segments."""
+    return write_tape(tmp_path_factory.mktemp("played") / "log", SECONDS, batch_rows=40, segment_bytes=8000)
 
 
 def threads() -> list[str]:

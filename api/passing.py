@@ -1,0 +1,185 @@
+"""One pass of a log through a tree of actors: the same actors, the same folds, the log's clock instead of ours.
+
+The thread that feeds is the source: it reads the log and puts each item into validation's mailbox, waiting for room, so
+the log is read as fast as the bars are built and no faster. Nothing of the pipeline knows whether it runs live.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from tickloom.actors.recorder.reader import LogReader
+from tickloom.beginning import session_name
+from tickloom.comparing import Verified
+from tickloom.config.settings import Settings
+from tickloom.engine import Engine
+from tickloom.logged import session_start, settings_of
+from tickloom.messages.control import Gap, SessionStopped
+from tickloom.messages.intake import Frames, Numbered
+from tickloom.messages.market import Instrument
+from tickloom.preflight import check_folders
+from tickloom.summary import Summary
+from tickloom.supervision.faults import FaultPlan
+from tickloom.wiring import VALIDATION, Wires
+
+BATCH_ROWS = 65_536
+"""Rows handed on together, about, when nobody waits for single ones."""
+
+_numbers = itertools.count(1)
+
+
+class Replay:
+    """What a replay made: the account, and the bars. `verified` says what was compared, if that was asked for."""
+
+    def __init__(self, engine: Engine, summary: Summary, cancelled: bool, verified: Verified | None = None) -> None:
+        self._engine = engine
+        self.summary = summary
+        self.cancelled = cancelled
+        self.verified = verified
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the final bars: equal to that of the session that recorded the log."""
+        return self.summary.digest
+
+    @property
+    def contracts(self) -> tuple[str, ...]:
+        """The contracts that have bars."""
+        return tuple(dict.fromkeys(contract for contract, _ in self._engine.history().windows))
+
+    @property
+    def instruments(self) -> Mapping[str, Instrument]:
+        """What the log says of each contract."""
+        return self._engine.history().instruments
+
+    def table(self, contract: str, timeframe: str, last: int | None = None) -> pa.Table:
+        """Return the bars as an Arrow table, oldest first; columns as in `Session.table`.
+
+        Raises:
+            UsageError: the timeframe was not built.
+        """
+        return self._engine.table(contract, timeframe, last)
+
+
+class Pass:
+    """One pass of a log through an engine: begin, feed, finish; then let go. `Playback` and `replay` drive it.
+
+    Raises: see `replay`.
+    """
+
+    def __init__(
+        self,
+        log: str | Path,
+        *,
+        timeframes: Iterable[str] | None,
+        from_ns: int | None,
+        to_ns: int | None,
+        out: str | Path | None,
+        settings: Settings | None,
+        faults: FaultPlan | None,
+    ) -> None:
+        self.log, self.out = str(log), Path(out) if out is not None else None
+        self.from_ns, self.to_ns = from_ns, to_ns
+        check_folders({"output": self.out})
+        self.reader = LogReader(log)
+        try:
+            # a log whose beginning retention removed says in its first segment's header what was in force there
+            if from_ns is not None:
+                self.before = self.reader.context(from_ns=from_ns)
+            else:
+                first = self.reader.first_seq
+                self.before = self.reader.context(from_seq=first) if first is not None else ()
+            self.started = session_start(self.reader, self.before, from_ns, to_ns)
+            self.settings = settings_of(self.started, settings, timeframes)
+            if self.out is not None:
+                self.out.mkdir(parents=True, exist_ok=True)
+            wires = Wires(settings=self.settings, session=session_name(self.started.recv_ns), out=self.out)
+            self.engine = Engine(wires, name=f"tickloom-replay-{next(_numbers)}", faults=faults)
+        except BaseException:
+            self.reader.close()
+            raise
+        self.prints = self.gaps = 0
+        self.cancelled = False
+        self.last: Numbered | None = None
+        self._began = time.monotonic()
+
+    def items(self, *, raw: bool = False, max_rows: int = BATCH_ROWS) -> Iterator[Numbered]:
+        """Yield the items to feed."""
+        return self.reader.items(raw=raw, from_ns=self.from_ns, to_ns=self.to_ns, max_rows=max_rows)
+
+    def start(self) -> None:
+        """Start the actors."""
+        self.engine.start()
+        self._began = time.monotonic()
+
+    def feed(
+        self,
+        items: Iterable[Numbered],
+        *,
+        cancelled: Callable[[], bool] = lambda: False,
+        progress: Callable[[float], None] | None = None,
+    ) -> None:
+        """Put every item into validation, ahead of them what was in force before; at last the stop, if there is none.
+
+        Raises:
+            DamagedLog: the log does not read back from some place on.
+        """
+        validation = self.engine.tree.ref(VALIDATION)
+        for count, numbered in enumerate(items):
+            if not count:
+                # each of them has had a number of its own below this one, so there is room
+                for number, record in enumerate(self.before, start=numbered.seq - len(self.before)):
+                    validation.put(Numbered(number, record), sender="replay")
+            if cancelled():
+                self.cancelled = True
+                break
+            item = numbered.item
+            if isinstance(item, Frames):
+                self.prints += (len(item.prints) if item.prints else 0) + sum(bad.prints for bad in item.malformed)
+            elif isinstance(item, Gap):
+                self.gaps += 1
+            validation.put(numbered, sender="replay")
+            self.last = numbered
+            if progress is not None and count % 16 == 0:
+                progress(self.share)
+        last = self.last
+        if last is not None and not isinstance(last.item, SessionStopped):
+            stopped = SessionStopped(recv_ns=received(last, -1), reason="the log ends here")
+            validation.put(Numbered(last.last_seq + 1, stopped), sender="replay")
+        if progress is not None and not self.cancelled:
+            progress(1.0)
+
+    @property
+    def share(self) -> float:
+        """How much of the log was fed, 0 to 1."""
+        first, last = self.reader.first_seq or 0, self.reader.last_seq or 0
+        return 0.0 if self.last is None else (self.last.last_seq - first) / max(last - first, 1)
+
+    def finish(self) -> Summary:
+        """Let everything that was fed be handled, and make up the account."""
+        self.engine.drain()
+        return self.engine.summary(
+            received=self.prints,
+            seconds=time.monotonic() - self._began,
+            gaps=self.gaps,
+            log=self.log,
+            out=str(self.out) if self.out is not None else None,
+            latency=False,
+        )
+
+    def let_go(self) -> None:
+        """Stop what still runs, and close the log."""
+        self.engine.stop()
+        self.reader.close()
+
+
+def received(numbered: Numbered, frame: int) -> int:
+    """Return when a frame of an item was received (ns UTC); for a record, when it was made."""
+    item: Any = numbered.item
+    return int(item.recv_ns[frame]) if isinstance(item, Frames) else int(item.recv_ns)

@@ -1,0 +1,88 @@
+"""Replay of logs that are not quite as a session left them: parts, beginnings that are gone, heads that were damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import tickloom
+from tickloom.actors.recorder.reader import LogReader
+from tickloom.actors.recorder.repair import recover
+from tickloom.actors.recorder.segment import name_of
+from tickloom.messages.intake import Frames
+from tickloom.messages.market import NS
+
+MNQ = "CON.F.US.MNQ.Z25"
+T0 = 1_763_990_000 * NS
+SECONDS = 40
+WriteTape = Callable[..., Path]
+
+
+@pytest.fixture
+def log(write_tape: WriteTape, tmp_path: Path) -> Path:
+    folder = write_tape(tmp_path / "log", SECONDS, batch_rows=20, segment_bytes=9000)
+    assert len(list(folder.glob("*.arrows"))) >= 4
+    return folder
+
+
+def seconds(result: tickloom.Replay) -> list[int]:
+    return [(int(row["open_time"].timestamp()) * NS - T0) // NS for row in result.table(MNQ, "1s").to_pylist()]
+
+
+def test_a_log_whose_first_segments_retention_removed_is_replayed_from_there(log: Path) -> None:
+    for number in (1, 2):
+        (log / name_of(number)).unlink()
+    with LogReader(log) as reader:
+        first = next(int(n.item.recv_ns[0]) for n in reader.items() if isinstance(n.item, Frames))
+    result = tickloom.replay(log)
+    assert (result.summary.lost, result.summary.rejected) == (0, 0), "the contracts are known from the header"
+    assert seconds(result) == list(range((first - T0) // NS, SECONDS))
+
+
+@pytest.mark.parametrize("size", [300, 2048, 5000])
+def test_a_log_whose_head_was_damaged_is_recovered_and_replayed_and_all_else_is_in_its_bars(
+    log: Path, size: int
+) -> None:
+    whole = tickloom.replay(log)
+    path = log / name_of(1)
+    path.write_bytes(b"\x55" * size + path.read_bytes()[size:])
+    with pytest.raises(Exception, match=r"header at byte 0 is damaged.*log recover"):
+        tickloom.replay(log)
+    recover(log)
+    result = tickloom.replay(log)
+    assert (result.summary.lost, result.summary.rejected) == (0, 0)
+    left = result.table(MNQ, "1s").to_pylist()
+    assert len(left) > 20
+    same = whole.table(MNQ, "1s", last=len(left)).to_pylist()
+    assert left[1:] == same[1:], "the bar that was cut into is another"
+    with LogReader(log) as reader:
+        assert result.summary.ticks == reader.prints
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 40), (13, 29), (13.5, 40), (0, 7)])
+def test_a_stretch_gives_the_bars_of_its_prints(log: Path, start: float, end: float) -> None:
+    result = tickloom.replay(log, from_ns=T0 + round(start * NS), to_ns=T0 + round(end * NS))
+    assert result.summary.ticks == round((end - start) * 10)
+    assert seconds(result) == list(range(int(start), int(end)))
+    assert (result.summary.lost, result.summary.rejected) == (0, 0)
+
+
+def test_a_folder_with_a_log_of_nothing_says_so(tmp_path: Path, write_tape: WriteTape) -> None:
+    folder = write_tape(tmp_path / "short", 1)
+    with LogReader(folder) as reader:
+        header_end = reader.segments[0].first
+    with (folder / name_of(1)).open("r+b") as file:
+        file.truncate(header_end)
+    with pytest.raises(tickloom.UsageError, match="holds nothing"):
+        tickloom.replay(folder)
+
+
+def test_a_segment_without_the_start_of_its_session_is_not_guessed_at(tmp_path: Path, write_tape: WriteTape) -> None:
+    folder = write_tape(tmp_path / "one", 4, batch_rows=1)
+    path = folder / name_of(1)
+    path.write_bytes(bytes(5000) + path.read_bytes()[5000:])
+    recover(folder)
+    with pytest.raises(tickloom.UsageError, match="does not begin with the start of a session"):
+        tickloom.replay(folder)
