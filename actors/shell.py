@@ -6,15 +6,27 @@ The fold says what; the routes say where. An output without a route is a defect 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from tickloom.messages.bars import Reduced
+from tickloom.messages.bars import Bars, Reduced
 from tickloom.messages.intake import Frames, Numbered, Validated
 from tickloom.messages.market import Trades
 from tickloom.messages.reports import Withheld
 from tickloom.supervision import ActorContext, Fold, FoldActor, Ref
 
 Routes: TypeAlias = Mapping[Any, Sequence[Ref]]
+
+RECORD_BYTES: Final = 512
+"""What a message takes beside its rows."""
+
+PRINT_BYTES: Final = 56
+"""What a print takes: seven columns of 8 bytes as arrays; as lists it is more, and the batches are small."""
+
+ROW_BYTES: Final = 640
+"""What a delta or a bar takes as an object, its integers included (see `tickloom.actors.bars.history`)."""
+
+COLUMN_BYTES: Final = 120
+"""What a row of delta columns takes."""
 
 
 def prints_in(message: object) -> int:
@@ -29,6 +41,24 @@ def prints_in(message: object) -> int:
     if isinstance(message, Reduced):
         return sum(row.trades for row in message.rows) + sum(int(block.trades.sum()) for block in message.columns)
     return 0
+
+
+def weight_of(message: object) -> int:
+    """Return about how many bytes a message of the pipeline takes: for bounds of mailboxes, so cheap and not exact."""
+    if isinstance(message, Numbered):
+        item = message.item
+        if not isinstance(item, Frames):
+            return RECORD_BYTES
+        payloads = sum(map(len, item.payloads)) if item.payloads else 0
+        return RECORD_BYTES + payloads + (len(item.prints) if item.prints else 0) * PRINT_BYTES
+    if isinstance(message, Validated):
+        return RECORD_BYTES + message.weight * PRINT_BYTES
+    if isinstance(message, Reduced):
+        return RECORD_BYTES + len(message.rows) * ROW_BYTES + sum(map(len, message.columns)) * COLUMN_BYTES
+    if isinstance(message, Bars):
+        rows = len(message.updated) + len(message.closed) + len(message.revised) + len(message.settled)
+        return RECORD_BYTES + rows * ROW_BYTES + sum(map(len, message.columns)) * COLUMN_BYTES
+    return RECORD_BYTES
 
 
 class Whole:

@@ -41,7 +41,19 @@ from tickloom.preflight import Cleared
 from tickloom.recovery import Recovered, fingerprint
 from tickloom.supervision import NOTHING, ActorContext, ChildSpec, Clock, Event, MailboxSpec, Ref
 from tickloom.supervision.faults import FaultPlan
-from tickloom.wiring import HEALTH, MARKET, PARQUET, RECORDER, STATISTICS, TOKEN, USER, VALIDATION, Specs, Wires
+from tickloom.wiring import (
+    HEALTH,
+    MARKET,
+    PARQUET,
+    RECORDER,
+    STATISTICS,
+    TOKEN,
+    USER,
+    VALIDATION,
+    Specs,
+    Wires,
+    flowing,
+)
 
 _log = logging.getLogger("tickloom.session")
 
@@ -175,7 +187,7 @@ def assemble(parts: Parts) -> Wires:
         wires.http = specs.child("http", http, MailboxSpec(capacity=16))
     boxes = settings.mailboxes
     if log is not None:
-        wires.recorder = specs.child("recorder", recorder, MailboxSpec(capacity=boxes.recorder))
+        wires.recorder = specs.child("recorder", recorder, flowing(settings, boxes.recorder))
         wires.checkpoint = specs.child("checkpoint", checkpoint, MailboxSpec(capacity=16))
     if parts.recovered is not None:
         wires.carried = parts.recovered.states

@@ -66,7 +66,8 @@ class Engine:
         self, wires: Wires, *, name: str = "tickloom", clock: Clock | None = None, faults: FaultPlan | None = None
     ) -> None:
         self.wires = wires
-        self.tree = Tree(tree_spec(wires), name=name, clock=clock, faults=faults)
+        accounting = wires.settings.flags.task_accounting
+        self.tree = Tree(tree_spec(wires), name=name, clock=clock, faults=faults, accounting=accounting)
         wires.look, wires.resize = self.tree.snapshot, self.tree.resize
         for path, state in seeds(wires).items():
             self.tree.seed(path, state)

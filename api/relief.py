@@ -9,7 +9,7 @@ from typing import Final, cast
 import msgspec
 
 from tickloom.actors.pressure.control import Flow, Policy
-from tickloom.actors.pressure.levers import Configured, Levers
+from tickloom.actors.pressure.levers import Configured, Levers, Resize
 from tickloom.actors.pressure.readings import MemoryProbe
 from tickloom.actors.pressure.shell import PressureActor
 from tickloom.config.settings import Settings
@@ -54,6 +54,7 @@ def configured(settings: Settings, mailboxes: Mapping[str, MailboxSpec]) -> Conf
     managed = {path: spec for path, spec in mailboxes.items() if path.startswith(MANAGED) and spec.capacity >= LEAST}
     return Configured(
         mailboxes=managed,
+        max_batch=settings.mailboxes.max_batch if settings.flags.batch_draining else 1,
         history_rows=settings.history.rows,
         history_bytes=settings.history.megabytes * MIB,
         roll_rows=settings.sinks.roll_rows,
@@ -65,7 +66,7 @@ def pressure_actor(
     *,
     mailboxes: Mapping[str, MailboxSpec],
     look: Callable[[], ActorView],
-    resize: Callable[[str, int], object],
+    resize: Resize,
     paths: Paths,
 ) -> Callable[[ActorContext], PressureActor]:
     """Return what makes the pressure actor.
@@ -74,7 +75,7 @@ def pressure_actor(
         settings: the bounds and thresholds.
         mailboxes: of the whole tree, by path.
         look: shows the tree as it is.
-        resize: changes a mailbox's capacity, by path.
+        resize: changes the bounds of a mailbox, by path.
         paths: whom to tell.
     """
     limits, policy = configured(settings, mailboxes), policy_of(settings)

@@ -7,6 +7,7 @@ output.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +25,7 @@ from tickloom.actors.health.shell import HealthActor
 from tickloom.actors.http.views import Views
 from tickloom.actors.ledger.fold import LedgerFold
 from tickloom.actors.sequencer import Sequencer
-from tickloom.actors.shell import RoutedActor, Whole
+from tickloom.actors.shell import RoutedActor, Whole, weight_of
 from tickloom.actors.sinks.history import HistoryFold
 from tickloom.actors.sinks.parquet import ParquetFold
 from tickloom.actors.sinks.publisher import PublisherActor
@@ -104,7 +105,7 @@ class Wires:
     views: Views | None = None
     accounts: bool = False
     look: Callable[[], ActorView] | None = None
-    resize: Callable[[str, int], object] | None = None
+    resize: Callable[..., object] | None = None
     on_health: Callable[[Health], None] | None = None
     crew: bool = False
 
@@ -113,10 +114,10 @@ class Wires:
         assert self.look is not None
         return self.look()
 
-    def resized(self, path: str, capacity: int) -> None:
-        """Change the capacity of a mailbox of the tree. Only for its actors."""
+    def resized(self, path: str, capacity: int, max_bytes: int | None, max_batch: int) -> None:
+        """Change the bounds of a mailbox of the tree, and how much is taken from it at once. Only for its actors."""
         assert self.resize is not None
-        self.resize(path, capacity)
+        self.resize(path, capacity, max_bytes=max_bytes, max_batch=max_batch)
 
     @property
     def live(self) -> bool:
@@ -241,12 +242,17 @@ class Specs:
         return SupervisorSpec(children=tuple(children), intensity=s.max_restarts, period=s.period_s)
 
 
+def flowing(settings: Settings, capacity: int) -> MailboxSpec:
+    """Return a mailbox that data flows through: bounded in messages and in bytes."""
+    return MailboxSpec(capacity=capacity, max_bytes=settings.mailboxes.megabytes * 2**20, weigh=weight_of)
+
+
 def tree_spec(wires: Wires) -> SupervisorSpec:
     """Return the whole tree; recorder, checkpoint, feed, clock and http are there when the wires have them."""
     settings = wires.settings
     specs = Specs(settings)
     boxes = settings.mailboxes
-    waiting = MailboxSpec(capacity=boxes.sinks)
+    waiting = flowing(settings, boxes.sinks)
     lossy = MailboxSpec(capacity=boxes.observers, policy=Policy.DROP_OLDEST)
     session = settings.session
     grace, lateness = session.grace_ms * MS, session.lateness_ms * MS
@@ -325,29 +331,29 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
 
         return start
 
-    plain = MailboxSpec(capacity=boxes.timeframe)
+    plain = flowing(settings, boxes.timeframe)
     merge = partial(conflate, mark=True) if wires.live else conflate
-    merging = MailboxSpec(capacity=boxes.timeframe, policy=Policy.CONFLATE, conflate=merge)
-    if not flags.exact_conflation:
-        merging = plain
+    merging = dataclasses.replace(plain, policy=Policy.CONFLATE, conflate=merge) if flags.exact_conflation else plain
     observers = [specs.child("statistics", statistics, lossy)] if flags.bounded_statistics else []
-    keepers = "keepers" if wires.crew else ""
+    shared = "keepers" if wires.crew else ""
     observers += [
         specs.child("health", health, lossy),
-        specs.child("ledger", ledger, waiting, keepers),
-        specs.child("history", history, waiting, keepers),
-        specs.child("publisher", PublisherActor, waiting, keepers),
+        specs.child("ledger", ledger, waiting, shared),
+        specs.child("history", history, waiting, shared),
+        specs.child("publisher", PublisherActor, waiting, shared),
     ]
     if wires.out is not None:
         observers.append(specs.child("parquet", parquet, waiting))
+    if wires.accounts:
+        observers.append(specs.child("accounts", AccountsActor, waiting))
     if wires.http is not None:
         observers.append(wires.http)
-    crew = early = "" if wires.parallel else "pipeline"
+    crew = "pipeline" if wires.crew else ""
     bars = [specs.child(str(t), timeframe(t), plain if t.is_activity else merging, crew) for t in wires.timeframes]
     pipeline = [
         specs.group("bars", bars),
-        specs.child("finest", finest, MailboxSpec(capacity=boxes.bars), crew),
-        specs.child("validation", validation, MailboxSpec(capacity=boxes.validation), crew),
+        specs.child("finest", finest, flowing(settings, boxes.bars), crew),
+        specs.child("validation", validation, flowing(settings, boxes.validation), crew),
     ]
     if wires.live:
         recorder = (wires.recorder,) if wires.recorder is not None else ()

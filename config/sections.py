@@ -321,7 +321,7 @@ class SupervisionSettings(Section, frozen=True, kw_only=True):
 
 
 class MailboxesSettings(Section, frozen=True, kw_only=True):
-    """Capacities of mailboxes, in messages (a message is a batch, not a tick)."""
+    """Bounds of mailboxes, in messages (a message is a batch, not a tick) and in bytes, whichever is reached first."""
 
     recorder: Annotated[int, Meta(description="Frames on their way to the log.", ge=1, le=1_048_576)] = 4096
     validation: Annotated[int, Meta(description="Frames on their way to validation.", ge=1, le=1_048_576)] = 4096
@@ -334,6 +334,9 @@ class MailboxesSettings(Section, frozen=True, kw_only=True):
     observers: Annotated[
         int, Meta(description="Reports on their way to statistics and health; the oldest go first.", ge=1, le=1_048_576)
     ] = 1024
+    megabytes: Annotated[
+        int, Meta(description="What may be queued in each mailbox of frames, trades, rows or bars.", ge=1, le=1_048_576)
+    ] = 64
     max_batch: Annotated[int, Meta(description="Most messages an actor takes at once.", ge=1, le=1_048_576)] = 4096
 
 

@@ -74,6 +74,17 @@ def tls_context(ca_file: Path | str | None = None) -> ssl.SSLContext:
     return context
 
 
+def open_sockets(session: aiohttp.ClientSession | None) -> int:
+    """Return how many sockets an HTTP session has open, WebSockets and idle ones included. From any thread.
+
+    aiohttp has no public figure for it; a test holds the two private names this needs.
+    """
+    connector = None if session is None else session.connector
+    if connector is None or connector.closed:
+        return 0
+    return len(connector._acquired) + sum(map(len, list(connector._conns.values())))
+
+
 def open_session(ca_file: Path | str | None = None) -> aiohttp.ClientSession:
     """Return an HTTP session for REST and hubs. Call it in the loop that will use it; whoever calls it closes it."""
     return aiohttp.ClientSession(

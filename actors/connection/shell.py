@@ -18,6 +18,7 @@ from typing import Any, Final, Literal
 import aiohttp
 import msgspec
 
+from tickloom.actors.connection.address import open_sockets
 from tickloom.actors.connection.decode import Decoder
 from tickloom.actors.connection.dial import HubSettings
 from tickloom.actors.connection.errors import (
@@ -201,6 +202,10 @@ class HubActor(AsyncActor):
                 self._backlog.popleft()
         if self._http is not None:
             await self._http.close()
+
+    def holds(self) -> dict[str, int]:
+        """Its tasks, and the sockets of its connections."""
+        return super().holds() | {"sockets": open_sockets(self._http)}
 
     # --- the session's needs --------------------
 

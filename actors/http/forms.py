@@ -77,7 +77,7 @@ class ActorForm(msgspec.Struct, frozen=True):
     """One place in the tree; see `tickloom.supervision.ActorView` for the meaning of each figure.
 
     `lane` is the account of its mailbox. `p50_ms` and `p99_ms` are from the receipt of a frame to this actor's update
-    of a bar; null where that is not measured.
+    of a bar; null where that is not measured. `holds` is what it holds of the machine, by kind.
     """
 
     path: str
@@ -103,6 +103,7 @@ class ActorForm(msgspec.Struct, frozen=True):
     p99_ms: float | None
     lane: dict[str, int]
     dead_letters: dict[str, int]
+    holds: dict[str, int]
     last_failure: FailureForm | None
     last_exit: str | None
     children: list[ActorForm]
@@ -165,6 +166,7 @@ def actor_form(view: ActorView, latency: Mapping[str, Latency], *, whole: bool) 
         p99_ms=measured.p99_ms if measured else None,
         lane=lane(view),
         dead_letters=dict(view.dead_letters or {}),
+        holds=dict(view.holds),
         last_failure=_failure(view.last_failure, whole=whole) if view.last_failure else None,
         last_exit=redact(str(view.last_exit)) if view.last_exit else None,
         children=[actor_form(child, latency, whole=whole) for child in view.children],

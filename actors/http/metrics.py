@@ -54,6 +54,7 @@ class SessionCollector(Collector):
             "tickloom_session_start_time_seconds", "When the session began.", value=self._views.started_ns / 1e9
         )
         yield from _of_statistics(statistics)
+        yield from _of_pressure(statistics)
         yield from _of_health(health)
         yield from _of_tree(tree)
         yield from self._of_traffic()
@@ -105,6 +106,22 @@ def _of_statistics(statistics: Statistics) -> Iterator[Metric]:
     )
 
 
+def _of_pressure(statistics: Statistics) -> Iterator[Metric]:
+    """Yield what the pressure actor reports; families without a value before it has, and where none is kept."""
+    path = next((path for path, gauges in statistics.gauges.items() if "halvings" in gauges), "")
+    gauges, totals = statistics.gauges.get(path, {}), statistics.counters.get(path, {})
+    for name, key, text in (
+        ("tickloom_memory_used_ratio", "memory_used_ratio", "Share used of the tightest bound on memory."),
+        ("tickloom_pressure_halvings", "halvings", "How often limits are halved just now."),
+        ("tickloom_pressure_flows_yielding", "flows_yielding", "Flows that give way just now."),
+        ("tickloom_mailboxes_stretched", "stretched_mailboxes", "Mailboxes above their configured capacity."),
+        ("tickloom_mailboxes_overflowing", "overflowing_mailboxes", "Mailboxes without room for all just now."),
+    ):
+        yield GaugeMetricFamily(name, text, gauges.get(key))
+    yield _counter("tickloom_pressure_decisions", "Limits moved.", value=totals.get("decisions"))
+    yield _counter("tickloom_mailbox_overflows", "Overflows that have begun.", value=totals.get("overflows"))
+
+
 def _of_health(health: Health) -> Iterator[Metric]:
     yield _one_of(
         "tickloom_health_status", "1 for the status the session has.", "status", {"": health.status}, STATUSES
@@ -117,6 +134,10 @@ def _of_health(health: Health) -> Iterator[Metric]:
     yield _by_contract(
         "tickloom_feed_delay_seconds", "Receipt less exchange stamp of the newest print.", health.feed_delay_ms, 0.001
     )
+    disk = GaugeMetricFamily("tickloom_disk_free_bytes", "Free under log and files.", labels=["folder"])
+    for folder, free in sorted(health.disk_free.items()):
+        disk.add_metric([folder], free)
+    yield disk
     if health.token_seconds is not None:
         yield GaugeMetricFamily("tickloom_token_remaining_seconds", "Time left on the token.", health.token_seconds)
 
@@ -147,9 +168,20 @@ def _of_tree(tree: ActorView) -> Iterator[Metric]:
     yield counter(
         "tickloom_actor_quarantined_messages", "Messages put aside.", ((v.path, v.quarantined) for v in workers)
     )
+    resources = GaugeMetricFamily(
+        "tickloom_actor_resources", "What an actor holds of the machine, by kind.", labels=["actor", "kind"]
+    )
+    for view in everybody:
+        for kind, count in sorted(view.holds.items()):
+            resources.add_metric([view.path, kind], count)
+    yield resources
     yield gauge("tickloom_mailbox_depth", "Messages queued.", ((v.path, v.depth) for v in workers))
     yield gauge("tickloom_mailbox_high_water", "Most messages ever queued.", ((v.path, v.high_water) for v in workers))
     yield gauge("tickloom_mailbox_capacity", "Bound of the mailbox.", ((v.path, v.capacity) for v in workers))
+    weighed = [(v.path, v.counters) for v in workers if v.counters is not None and v.counters.max_bytes is not None]
+    yield gauge("tickloom_mailbox_bytes", "What is queued weighs.", ((path, c.bytes) for path, c in weighed))
+    bound = ((path, c.max_bytes or 0) for path, c in weighed)
+    yield gauge("tickloom_mailbox_capacity_bytes", "Bound of the mailbox in bytes.", bound)
     outcomes = _counter("tickloom_mailbox_messages", "What became of messages.", ["actor", "outcome"])
     letters = _counter("tickloom_dead_letters", "Messages that reached nobody, by reason.", ["actor", "reason"])
     for view in workers:

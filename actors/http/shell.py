@@ -97,6 +97,12 @@ class HttpActor(AsyncActor):
                 raise
             return listen(0)
 
+    def holds(self) -> dict[str, int]:
+        """Its tasks, the socket it listens on, and those of whoever is connected."""
+        bound, server = self._socket, self._runner.server if self._runner is not None else None
+        listening = int(bound is not None and bound.fileno() >= 0)
+        return super().holds() | {"sockets": listening + (len(server.connections) if server is not None else 0)}
+
     async def on_exit(self, reason: Exit) -> None:
         """Hang up on everybody; pages try again by themselves."""
         if self._runner is not None:

@@ -6,8 +6,8 @@ is in force and what should be differ for a while at most.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -23,10 +23,19 @@ FEWER_NS: Final = 1_000_000_000
 """Least time between two updates of an open bar where they give way."""
 
 
+class Resize(Protocol):
+    """Changes the bounds of the mailbox at a path, in messages and in bytes (None: it has no such bound), and how many
+    messages its actor takes at once."""
+
+    def __call__(self, path: str, capacity: int, max_bytes: int | None, max_batch: int, /) -> object:
+        """Do it, without waiting."""
+
+
 class Configured(msgspec.Struct, frozen=True, kw_only=True):
-    """What the settings say: mailboxes by path, and what history and files are bounded by."""
+    """What the settings say: mailboxes by path, messages taken at once, and the bounds of history and files."""
 
     mailboxes: Mapping[str, MailboxSpec]
+    max_batch: int
     history_rows: int
     history_bytes: int
     roll_rows: int
@@ -37,7 +46,7 @@ class Levers:
 
     Args:
         configured: the limits without pressure.
-        resize: changes a mailbox's capacity, by path.
+        resize: changes the bounds of a mailbox, by path.
         history, files, publisher, timeframes: whom to tell; `files` None: there are none.
     """
 
@@ -45,7 +54,7 @@ class Levers:
         self,
         configured: Configured,
         *,
-        resize: Callable[[str, int], object],
+        resize: Resize,
         history: Ref,
         publisher: Ref,
         files: Ref | None,
@@ -65,7 +74,9 @@ class Levers:
             box = state.watched.boxes.get(path)
             size = capacity(policy, state, path, spec.capacity, merges=spec.policy is Overflow.CONFLATE)
             if box is not None and size != box.capacity:
-                self._resize(path, size)
+                squeeze = state.squeeze if size < spec.capacity else 0
+                max_bytes = None if spec.max_bytes is None else scaled(policy, spec.max_bytes, squeeze)
+                self._resize(path, size, max_bytes, scaled(policy, self._configured.max_batch, squeeze))
         what, squeeze = self._configured, state.squeeze
         keep = Keep(scaled(policy, what.history_rows, squeeze), scaled(policy, what.history_bytes, squeeze))
         if self._news("history", keep) and not self._history.offer(keep):

@@ -65,6 +65,11 @@ class DirectoryLock:
             raise
         self._fd: int | None = fd
 
+    @property
+    def held(self) -> bool:
+        """Whether the lock file is open, and the right is ours."""
+        return self._fd is not None
+
     def release(self) -> None:
         """Give the right up. Does nothing the second time."""
         if self._fd is not None:

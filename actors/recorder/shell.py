@@ -71,6 +71,11 @@ class RecorderActor(Actor):
             return msgspec.structs.replace(self._writer.counters)
         return self.unhandled(message)
 
+    def holds(self) -> dict[str, int]:
+        """The files its writer has open. After a crash they are the next incarnation's."""
+        kept = self.context.recall()
+        return {"files": 0 if kept is NOTHING else kept.open_files}
+
     def on_exit(self, reason: Exit) -> None:
         """Close the log at an ordinary end; after a crash it stays open for the next incarnation."""
         if reason.kind is not ExitKind.CRASH:

@@ -96,6 +96,11 @@ class LogWriter:
         self._synced_frames = 0
         self._closed = False
 
+    @property
+    def open_files(self) -> int:
+        """How many files it has open: the segment it writes, and the lock."""
+        return int(self._segment is not None) + int(self._lock.held)
+
     def __enter__(self) -> LogWriter:
         return self
 

@@ -61,7 +61,7 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class HistoryState(msgspec.Struct, frozen=True):
-    """Windows by (contract, timeframe), and instruments by contract."""
+    """Windows by (contract, timeframe), instruments by contract, and the bounds in force (None: the fold's)."""
 
     windows: dict[Key, Window] = {}
     instruments: dict[str, Instrument] = {}
@@ -173,11 +173,21 @@ def _fold(window: Window, own: _Own) -> Window:
     return Window(history, kept)
 
 
-def table(state: HistoryState, contract: str, timeframe: str, last: int | None = None) -> pa.Table:
-    """Return the closed bars of a window as an Arrow table, oldest first; `last` limits it to the newest so many."""
+def table(
+    state: HistoryState, contract: str, timeframe: str, last: int | None = None, *, partial: bool = False
+) -> pa.Table:
+    """Return the closed bars of a window as an Arrow table, oldest first; `last` limits it to the newest so many.
+
+    With `partial` the bars that are still open come last, as they are now, and count among the newest.
+    """
     window = state.windows.get((contract, timeframe))
-    bars = window.history.bars(last) if window is not None else []
-    return bars_table(bars, state.instruments, timeframe)
+    if window is None:
+        return bars_table([], state.instruments, timeframe)
+    still_open = [bar for _, bar in sorted(window.open.items())] if partial else []
+    if last is None:
+        return bars_table([*window.history.bars(), *still_open], state.instruments, timeframe)
+    still_open = still_open[max(len(still_open) - last, 0) :]
+    return bars_table([*window.history.bars(last - len(still_open)), *still_open], state.instruments, timeframe)
 
 
 def latest(state: HistoryState, contract: str, timeframes: Sequence[str], closes: int = 32) -> Latest:

@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from tickloom.actors.connection.address import open_sockets
 from tickloom.actors.connection.errors import (
     AuthenticationRefused,
     CredentialsRefused,
@@ -146,6 +147,10 @@ class TokenActor(AsyncActor):
         """Close the HTTP session."""
         if self._http is not None:
             await self._http.close()
+
+    def holds(self) -> dict[str, int]:
+        """Its tasks, and the sockets to the gateway."""
+        return super().holds() | {"sockets": open_sockets(self._http)}
 
     # --- the life ------------------------------------------------------------
 

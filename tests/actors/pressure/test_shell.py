@@ -46,13 +46,17 @@ class World:
     def __init__(self, folder: Path, faults: FaultPlan | None = None) -> None:
         self.share = 0.5
         self.dispatcher = Dispatcher(seed=1)
-        box = MailboxSpec(capacity=64)
+        box = MailboxSpec(capacity=64, max_bytes=1000, weigh=lambda message: 1)
 
         def pressure(context: ActorContext) -> PressureActor:
-            mailboxes = {path: box for path in ("/slow", "/history")}
+            mailboxes = dict.fromkeys(("/slow", "/history"), box)
             levers = Levers(
-                Configured(mailboxes=mailboxes, history_rows=1024, history_bytes=64 << 20, roll_rows=4096),
-                resize=lambda path, capacity: self.tree.resize(path, capacity),
+                Configured(
+                    mailboxes=mailboxes, max_batch=4096, history_rows=1024, history_bytes=64 << 20, roll_rows=4096
+                ),
+                resize=lambda path, capacity, max_bytes, max_batch: self.tree.resize(
+                    path, capacity, max_bytes=max_bytes, max_batch=max_batch
+                ),
                 history=context.ref("/history"),
                 publisher=context.ref("/publisher"),
                 files=context.ref("/files"),
@@ -111,6 +115,10 @@ def test_short_memory_halves_mailboxes_history_files_and_streams_and_says_why(wo
     world.tree.ref("/publisher").tell(Subscribe(subscription))
     world.look(1, share=0.9)
     assert (world.capacity("/slow"), world.capacity("/history")) == (32, 32)
+    counters = world.tree.snapshot().find("/slow").counters
+    assert counters is not None
+    assert counters.max_bytes == 500
+    assert world.tree._services.find("/slow").max_batch == 2048
     keep = world.tree.recall("/history").keep
     assert (keep.rows, keep.bytes) == (512, 32 << 20)
     assert world.heard("/files")[-1].rows == 2048
