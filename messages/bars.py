@@ -18,10 +18,11 @@ from tickloom.messages.market import IntArray
 class BarFlag(IntFlag):
     """What a reader of a bar should know. Flags are OR-ed when deltas merge.
 
-    PARTIAL: the session ended, or began, inside the bar. GAP: part of its time was not received. HEALED: repaired
-    from history. EMPTY: no trade; the prices repeat the last close. REVISED: a late tick changed it after it was
-    closed. CONFLATED: under pressure its ticks were folded before their actor saw them; the values are exact all
-    the same.
+    PARTIAL: the session ended, or began, inside the bar. GAP: part of its time was not received. HEALED: part of its
+    time comes from history; open, high, low, close and volume are whole, trades, notional, buys and sells are those of
+    the prints that were received. EMPTY: no trade; the prices repeat the last close. REVISED: a late tick, or history,
+    changed it after it was closed. CONFLATED: under pressure its ticks were folded before their actor saw them; the
+    values are exact all the same.
     """
 
     NONE = 0
@@ -99,13 +100,33 @@ class Mark(msgspec.Struct, frozen=True, gc=False, array_like=True):
     known: int
 
 
+class Patch(msgspec.Struct, frozen=True, gc=False):
+    """What history adds to the bars of `contract` within `[from_ns, to_ns)`, which is whole from then on.
+
+    `rows` are what a settled bar of `width` ns has beyond the trades that are in our bars already: its extremes, its
+    open and close, which stand before and after every trade of ours within it, and the volume that we lack. Trades,
+    notional, buys and sells are not known to history, and are 0. `known` as in the `Mark` of the gap; `late` is the
+    contract's watermark (ns) when it came: bars that had closed by then are revised.
+    """
+
+    contract: str
+    from_ns: int
+    to_ns: int
+    width: int
+    rows: tuple[Delta, ...]
+    known: int
+    late: int
+
+
 class Reduced(msgspec.Struct, frozen=True, gc=False):
     """What the finest reduction tells every timeframe: deltas, then how far time has come.
 
     `rows` are small batches, `columns` large ones; both may be present. `watermarks` gives the contracts whose newest
     event stamp (ns) moved; `beat` is the latest clock beat (ns; 0: none), which moves every contract's time. `stop`
     asks that what is still open be let go as partial, after all else in here. `refused` counts trades that came too
-    late for any bar and are in none of the rows.
+    late for any bar and are in none of the rows. `marks` come in the order in which they became known. `holds` gives
+    the contracts whose bars, where they end later than the time given (ns), must stay open to revision from now on,
+    because history may still be able to complete them.
 
     `seq` is the log sequence number of the last record folded in; of two with the same `seq` (a session stopped
     within it) `part` tells the later. `seq` 0 means unnumbered. `mono_ns` and `weight` are for latency only: the
@@ -117,20 +138,22 @@ class Reduced(msgspec.Struct, frozen=True, gc=False):
     columns: tuple[DeltaColumns, ...] = ()
     watermarks: tuple[tuple[str, int], ...] = ()
     beat: int = 0
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[Mark | Patch, ...] = ()
     mono_ns: int = 0
     weight: int = 0
     stop: bool = False
     part: int = 0
     refused: int = 0
+    holds: tuple[tuple[str, int], ...] = ()
 
 
 class Bar(msgspec.Struct, frozen=True, gc=False):
     """A bar in exact form. `open_time` and `close_time` are its bucket `[open_time, close_time)` in ns UTC; prices are
     in ticks.
 
-    `notional / volume` is the vwap (ticks); `trades` counts prints. `revision` counts the late prints since it was
-    first closed. `final` is False for an update of a bar that is still open.
+    `notional / volume` is the vwap (ticks), but for a healed bar; `trades` counts prints. `revision` counts the late
+    prints, and the pieces of history, since it was first closed. `final` is False for an update of a bar that is still
+    open.
     """
 
     contract: str

@@ -87,6 +87,35 @@ class Gap(Control, frozen=True):
     cause: str
 
 
+class Healed(Control, frozen=True):
+    """What history gave for a missing stretch: settled bars of `contract` that make up all of `[from_ns, to_ns)`.
+
+    The columns have one entry a bar, in order of open time (`open_ns`); each bar is `width_ns` wide and lies within the
+    stretch; where there is none, nothing was traded. Prices are in ticks. `source` says where they come from.
+    """
+
+    contract: str
+    from_ns: int
+    to_ns: int
+    width_ns: int
+    open_ns: tuple[int, ...]
+    open: tuple[int, ...]
+    high: tuple[int, ...]
+    low: tuple[int, ...]
+    close: tuple[int, ...]
+    volume: tuple[int, ...]
+    source: str
+
+
+class Unhealed(Control, frozen=True):
+    """History will not give `[from_ns, to_ns)` of `contract`, for the `reason` in words; its bars stay flagged."""
+
+    contract: str
+    from_ns: int
+    to_ns: int
+    reason: str
+
+
 class Rejects(Control, frozen=True):
     """Rows that validation refused, by reason: tick numbers and the words that condemned them."""
 
@@ -115,6 +144,8 @@ AnyControl: TypeAlias = (
     | Unsubscribed
     | TokenChanged
     | Gap
+    | Healed
+    | Unhealed
     | Rejects
     | Quarantined
 )

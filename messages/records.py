@@ -1,4 +1,4 @@
-"""The message log's record format, version 1: the schema of a row, the kinds of rows, and what headers and batches
+"""The message log's record format, version 2: the schema of a row, the kinds of rows, and what headers and batches
 say about themselves. `docs/log-format.md` is the prose of it; the two change together.
 
 One row is one frame, in order of arrival. A frame with k > 1 prints takes k rows of the same `seq`; only the first
@@ -18,8 +18,8 @@ from tickloom.messages.control import AnyControl
 from tickloom.messages.intake import Frames, Numbered
 from tickloom.messages.market import Depth, Quote, as_list
 
-FORMAT = 1
-"""The version this code writes, and the newest it reads."""
+FORMAT = 2
+"""The version this code writes, and the newest it reads. Version 1 has no `healed` and `unhealed` records."""
 
 FORMAT_KEY = b"tickloom.format"
 HEADER_KEY = b"tickloom.header"

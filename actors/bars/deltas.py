@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tickloom.messages.bars import BarFlag, Delta, DeltaColumns, Reduced
+from tickloom.messages.bars import BarFlag, Delta, DeltaColumns, Patch, Reduced
 from tickloom.messages.market import IntArray
 
 COLUMN_ROWS = 48
@@ -207,6 +207,7 @@ def conflate(older: Reduced, newer: Reduced, *, mark: bool = False, most: int = 
     if older.stop:
         return None
     size = len(older.rows) + len(newer.rows) + sum(map(len, older.columns)) + sum(map(len, newer.columns))
+    size += sum(len(mark.rows) for mark in (*older.marks, *newer.marks) if isinstance(mark, Patch))
     if size > most:
         return None
     flag = int(BarFlag.CONFLATED) if mark else 0
@@ -227,6 +228,7 @@ def conflate(older: Reduced, newer: Reduced, *, mark: bool = False, most: int = 
         newer.stop,
         newer.part if newer.seq else older.part,
         older.refused + newer.refused,
+        tuple({**dict(older.holds), **dict(newer.holds)}.items()),
     )
 
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from tickloom.actors.bars.deltas import COLUMN_ROWS, roll_up, run_starts, take, to_rows
-from tickloom.actors.bars.state import BULK_ROWS, BucketRule, ContractState, Weaving
+from tickloom.actors.bars.state import ALWAYS, BULK_ROWS, BucketRule, ContractState, Weaving
 from tickloom.actors.bars.weave import Weaver
-from tickloom.messages.bars import Bar, BarColumns, Bars, DeltaColumns, Reduced
+from tickloom.messages.bars import Bar, BarColumns, Bars, DeltaColumns, Patch, Reduced
 
 
 class TimeframeState(msgspec.Struct, frozen=True):
@@ -80,7 +80,7 @@ class TimeframeFold:
 
     def split(self, messages: Sequence[object]) -> tuple[Sequence[object], Sequence[object]] | None:
         """Halve a failing batch: by messages, then by rows. Time, marks, late rows and number stay with the second
-        half."""
+        half, but where late rows are parted: they come after time and marks."""
         if len(messages) != 1:
             middle = len(messages) // 2
             return (messages[:middle], messages[middle:]) if messages else None
@@ -102,8 +102,11 @@ class TimeframeFold:
         elif len(late) > 1:
             # late rows are revisions only after what is due has closed, so time goes with the first of them
             middle = len(late) // 2
-            first = Reduced(0, late[:middle], (), whole.watermarks, whole.beat, whole.marks)
-            rows = late[middle:]
+            holds = tuple(
+                (name, hold) for name, hold in whole.holds if hold != ALWAYS
+            )  # what ends, ends with the second
+            first = Reduced(0, late[:middle], (), whole.watermarks, whole.beat, whole.marks, holds=holds)
+            rows, whole = late[middle:], msgspec.structs.replace(whole, marks=())
         else:
             return None
         return [first], [msgspec.structs.replace(whole, rows=rows, columns=columns)]
@@ -174,7 +177,12 @@ class _Step:
         for name, newest in message.watermarks:
             self.weaver(name).advance(newest)
         for mark in message.marks:
-            self.weaver(mark.contract).mark(mark)
+            if isinstance(mark, Patch):
+                self.weaver(mark.contract).heal(mark)
+            else:
+                self.weaver(mark.contract).mark(mark)
+        for name, hold in message.holds:
+            self.weaver(name).hold = hold
         if message.columns:
             parts: dict[str, list[DeltaColumns]] = {}
             for block in message.columns:

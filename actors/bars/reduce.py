@@ -7,7 +7,7 @@ watermark, so that every timeframe can tell whether *its* bar was closed by then
 arrival, and what follows does not depend on batches. A trade more than `lateness_ns` behind its contract's newest
 stamp is refused and counted; validation refuses those first, by the same rule.
 
-How trades are folded fast, one by one and as arrays, is in `seconds`.
+How trades are folded fast, one by one and as arrays, is in `seconds`; what history adds to a gap, in `repairs`.
 """
 
 from __future__ import annotations
@@ -16,26 +16,42 @@ from collections.abc import Sequence
 
 import msgspec
 
+from tickloom.actors.bars import repairs
 from tickloom.actors.bars.deltas import COLUMN_ROWS
+from tickloom.actors.bars.repairs import Edge, Repairs
 from tickloom.actors.bars.seconds import NEVER, VECTOR_ROWS, Seconds
-from tickloom.messages.bars import BarFlag, Delta, DeltaColumns, Mark, Reduced
-from tickloom.messages.control import Beat, Gap, SessionStarted, SessionStopped, Subscribed, Unsubscribed
+from tickloom.messages.bars import BarFlag, Delta, DeltaColumns, Mark, Patch, Reduced
+from tickloom.messages.control import (
+    Beat,
+    Gap,
+    Healed,
+    SessionStarted,
+    SessionStopped,
+    Subscribed,
+    Unhealed,
+    Unsubscribed,
+)
 from tickloom.messages.intake import Validated
 from tickloom.messages.market import Trades
 
 
 class ReduceState(msgspec.Struct, frozen=True):
-    """The last record folded in, the last beat, each contract's newest event stamp, and who is being followed."""
+    """The last record folded in, the last beat, each contract's newest event stamp, and who is being followed.
+
+    `edges` are the newest seconds with trades, `repairs` the gaps that history may fill, both by contract.
+    """
 
     seq: int = 0
     beat: int = 0
     newest: dict[str, int] = {}
     followed: frozenset[str] = frozenset()
+    edges: dict[str, Edge] = {}
+    repairs: dict[str, Repairs] = {}
 
 
 class ReduceFold:
     """The fold `(ReduceState, [Validated]) -> (ReduceState, [Reduced])`: one `Reduced` a step, one more for each
-    session that stops within it.
+    session that stops, and each piece of history that comes, within it.
 
     Input that was folded before (by `seq`) is passed over. A contract's bars that had begun when it was first
     subscribed are marked partial; so is what is open when a session stops. A session that starts anew where the last
@@ -44,6 +60,7 @@ class ReduceFold:
     Args:
         grace_ns: how long a second waits for its trades.
         lateness_ns: how far behind the newest stamp a trade may be; not less than validation's.
+        patience_ns: how far the newest stamp may get past a gap while its bars wait for history; 0: no bar waits.
         vector_rows, column_rows: thresholds, for tests and benchmarks; no result depends on them. 0 vector rows force
             the array path.
     """
@@ -52,6 +69,7 @@ class ReduceFold:
         self,
         grace_ns: int,
         lateness_ns: int,
+        patience_ns: int = 0,
         *,
         vector_rows: int = VECTOR_ROWS,
         column_rows: int = COLUMN_ROWS,
@@ -60,6 +78,7 @@ class ReduceFold:
             raise ValueError(f"grace {grace_ns} ns and lateness {lateness_ns} ns must not be negative")
         self.grace_ns = grace_ns
         self.lateness_ns = lateness_ns
+        self.patience_ns = patience_ns
         self.vector_rows = vector_rows
         self.column_rows = column_rows
 
@@ -132,17 +151,22 @@ class _Step:
         self.beat = state.beat
         self.newest = state.newest
         self.followed = state.followed
-        self.contracts: dict[str, Seconds] = {}
+        self.edges = dict(state.edges)
+        self.repairs = state.repairs
         self.outputs: list[Reduced] = []
         self.restart()
 
     def restart(self) -> None:
-        self.marks: list[Mark] = []
+        self.contracts: dict[str, Seconds] = {}
+        self.marks: list[Mark | Patch] = []
+        self.holds: dict[str, int] = {}
         self.beaten = False
         self.mono_ns = 0
         self.weight = 0
 
     def fold(self, message: Validated) -> None:
+        if message.items and isinstance(message.items[0], Healed):
+            self.flush()  # under the number of what came before
         if message.seq:
             self.seq = self.number = message.seq
         if message.weight:
@@ -155,7 +179,11 @@ class _Step:
             elif isinstance(item, Beat):
                 self.advance(item.recv_ns)
             elif isinstance(item, Gap):
-                self.mark(item.contract, item.from_ns, item.to_ns, BarFlag.GAP)
+                self.gap(item)
+            elif isinstance(item, Healed):
+                self.heal(item)
+            elif isinstance(item, Unhealed):
+                self.repair(item.contract, repairs.give_up(self.known_repairs(item.contract), item.from_ns, item.to_ns))
             elif isinstance(item, Subscribed):
                 if item.contract not in self.followed:
                     self.followed |= {item.contract}
@@ -173,10 +201,46 @@ class _Step:
             self.beat = beat
             self.beaten = True
 
-    def mark(self, name: str, from_ns: int, to_ns: int, flag: BarFlag) -> None:
+    def newest_of(self, name: str) -> int:
         contract = self.contracts.get(name)
-        known = contract.newest if contract is not None else self.newest.get(name, NEVER)
-        self.marks.append(Mark(name, from_ns, to_ns, int(flag), known))
+        return contract.newest if contract is not None else self.newest.get(name, NEVER)
+
+    def mark(self, name: str, from_ns: int, to_ns: int, flag: BarFlag) -> None:
+        self.marks.append(Mark(name, from_ns, to_ns, int(flag), self.newest_of(name)))
+
+    def gap(self, gap: Gap) -> None:
+        name = gap.contract
+        self.mark(name, gap.from_ns, gap.to_ns, BarFlag.GAP)
+        if self.rules.patience_ns:
+            known = self.known_repairs(name)
+            self.repair(name, repairs.begin(known, gap, self.newest_of(name), self.edges.get(name)))
+
+    def heal(self, healed: Healed) -> None:
+        """Take in a piece of history. What was folded before goes first, so that its volume is known."""
+        name = healed.contract
+        if self.contracts:
+            self.flush()
+        newest = self.newest.get(name, NEVER)
+        after, patch = repairs.heal(
+            self.known_repairs(name), healed, newest, max(newest, self.beat), self.rules.lateness_ns
+        )
+        if patch is not None:
+            self.marks.append(patch)
+            self.repair(name, after)
+
+    def known_repairs(self, name: str) -> Repairs:
+        return self.repairs.get(name, repairs.NONE)
+
+    def repair(self, name: str, after: Repairs) -> None:
+        """Keep a contract's repairs, and say from where on its bars are held, if that is news."""
+        before = self.known_repairs(name)
+        if after is before:
+            return
+        if after.hold != before.hold:
+            self.holds[name] = after.hold
+        self.repairs = {**self.repairs, name: after}
+        if not after.stretches:
+            del self.repairs[name]
 
     def trades(self, trades: Trades) -> None:
         if len(trades):
@@ -190,7 +254,7 @@ class _Step:
     def stop(self) -> None:
         """Let everything go: with a session its time ends."""
         self.flush(stop=True)
-        self.newest, self.beat, self.followed, self.contracts = {}, 0, frozenset(), {}
+        self.newest, self.beat, self.followed, self.edges, self.repairs = {}, 0, frozenset(), {}, {}
 
     def flush(self, *, stop: bool = False) -> None:
         """Say what was folded since the last flush, if anything."""
@@ -200,12 +264,17 @@ class _Step:
         refused = 0
         for name, contract in self.contracts.items():
             own, block = contract.take(self.rules.column_rows)
+            edge = repairs.advance(self.edges.get(name), contract.newest, own, block)
+            if edge is not None:
+                self.edges[name] = edge
+            if name in self.repairs:
+                own, block = self.follow(name, contract.newest, own, block)
             rows += own
             columns += block
             refused += contract.refused
             if contract.newest != self.newest.get(name, NEVER):
                 watermarks.append((name, contract.newest))
-        if not (rows or columns or watermarks or self.marks or self.beaten or refused or stop):
+        if not (rows or columns or watermarks or self.marks or self.beaten or refused or stop or self.holds):
             return
         if watermarks:
             self.newest = {**self.newest, **dict(watermarks)}
@@ -222,10 +291,19 @@ class _Step:
                 stop,
                 sum(output.seq == self.number for output in self.outputs),
                 refused,
+                tuple(self.holds.items()),
             )
         )
         self.restart()
 
+    def follow(
+        self, name: str, newest: int, rows: list[Delta], columns: list[DeltaColumns]
+    ) -> tuple[list[Delta], list[DeltaColumns]]:
+        """Account for deltas of a contract with gaps to heal."""
+        after, rows, columns = repairs.account(self.repairs[name], rows, columns)
+        self.repair(name, repairs.expire(after, newest, self.rules.patience_ns, self.rules.lateness_ns))
+        return rows, columns
+
     def result(self) -> tuple[ReduceState, Sequence[Reduced]]:
         self.flush()
-        return ReduceState(self.seq, self.beat, self.newest, self.followed), self.outputs
+        return ReduceState(self.seq, self.beat, self.newest, self.followed, self.edges, self.repairs), self.outputs

@@ -60,8 +60,8 @@ class ContractState(msgspec.Struct, frozen=True):
     """A contract's bars that may still change, by open time, and what is needed to go on.
 
     `newest` is its newest event stamp; `due` the earliest end among the open bars, `fixed` among the closed ones;
-    `floor` the end of the last settled bar, `price` its close. The size is bounded by grace and lateness, not by
-    time.
+    `floor` the end of the last settled bar, `price` its close. Bars that end after `hold` are not settled: history may
+    still complete them. The size is bounded by grace, lateness, and the patience with history, not by time.
     """
 
     newest: int = NEVER
@@ -73,6 +73,7 @@ class ContractState(msgspec.Struct, frozen=True):
     floor: int = NEVER
     price: int = 0
     chain: Chain = Chain()
+    hold: int = ALWAYS
 
 
 class Weaving(msgspec.Struct, frozen=True):

@@ -1,9 +1,9 @@
 """Bars as Arrow tables: exact ticks become float64 prices, correctly rounded, and nothing else is lost.
 
 One row a bar. `contract` is a dictionary column; times are timestamps in ns, UTC; `vwap` is null where nothing was
-traded; `flags` is a dictionary column of words joined by `|` in a fixed order (`gap|revised`), and the empty text for
-a bar with nothing to say about it: so `flags == ""` picks the clean bars, and the words survive Parquet, CSV and a
-person's eyes. The timeframe is in the schema's metadata.
+traded, and in healed bars, of which it is not known; `flags` is a dictionary column of words joined by `|` in a fixed
+order (`gap|revised`), and the empty text for a bar with nothing to say about it: so `flags == ""` picks the clean bars,
+and the words survive Parquet, CSV and a person's eyes. The timeframe is in the schema's metadata.
 
 A price is `ticks * numerator / denominator`, one division of two integers. Where both are below 2**53 the
 floating-point division of IEEE 754 is that division, correctly rounded, so it is done in bulk; Python's exact one
@@ -85,6 +85,7 @@ def bars_table(
     denominators = np.array([instruments[name].denominator for name in names], dtype=np.int64)[index]
     volume = column["volume"]
     traded = volume != 0
+    whole = traded & (column["flags"] & int(BarFlag.HEALED) == 0)
     vwap = divide(column["notional"], numerators, np.where(traded, volume, 1), denominators)
     one = np.ones(1, dtype=np.int64)
     words, word = np.unique(column["flags"], return_inverse=True)
@@ -100,7 +101,7 @@ def bars_table(
             ),
             pa.array(volume),
             pa.array(column["trades"]),
-            pa.array(vwap, mask=~traded),
+            pa.array(vwap, mask=~whole),
             pa.array(column["buy"]),
             pa.array(column["sell"]),
             pa.array(column["revision"]),

@@ -3,10 +3,14 @@
 A bar is *open* until the watermark (the newest event stamp or the last beat) reaches its end plus the grace; then it is
 *closed*; a late trade *revises* it; when the newest event stamp alone reaches its end plus grace plus lateness it is
 *settled*: final, and forgotten here. Beats close bars but never settle them, so a feed that stalls and then delivers
-everything still finds its bars.
+everything still finds its bars. While history may still fill a gap, no bar that ends after the gap began is settled.
 
-Within one `Reduced` the order is fixed: on-time deltas, marks, closing, revisions, settling, stop. Since each late
-delta says how far the watermark was when it came, any grouping of the same input gives the same bars.
+Within one `Reduced` the order is fixed: on-time deltas, marks and patches, closing, revisions, settling, stop. Since
+each late delta, and each patch, says how far the watermark was when it came, any grouping of the same input gives the
+same bars.
+
+A patch is what history adds within a stretch. It reaches the bars that its cells fit into; those that are finer stay
+flagged as they were. A closed bar gets one revision from it, however many of its cells lie inside.
 """
 
 from __future__ import annotations
@@ -16,15 +20,13 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from tickloom.actors.bars import marks as marking
 from tickloom.actors.bars.deltas import join, merge, roll_up, run_starts, take, to_rows
 from tickloom.actors.bars.digest import pack, pack_columns
 from tickloom.actors.bars.seconds import NEVER
 from tickloom.actors.bars.state import ALWAYS, BucketRule, ContractState, Live, Weaving
-from tickloom.messages.bars import Bar, BarColumns, BarFlag, Delta, DeltaColumns, Mark
+from tickloom.messages.bars import Bar, BarColumns, BarFlag, Delta, DeltaColumns, Mark, Patch
 from tickloom.messages.market import IntArray
-
-MAX_MARKS = 256
-"""Most marks kept for a contract; beyond it the two oldest are drawn into one that spans both."""
 
 MAX_FLATS = 3_600
 """Longest run of buckets without a trade that is filled with flat bars; a longer one stays empty."""
@@ -55,6 +57,7 @@ class Weaver:
         "due",
         "fixed",
         "floor",
+        "hold",
         "marks",
         "newest",
         "open",
@@ -71,6 +74,7 @@ class Weaver:
         self.open, self.closed = dict(state.open), state.closed
         self.due, self.fixed = state.due, state.fixed
         self.floor, self.price, self.chain = state.floor, state.price, state.chain
+        self.hold = state.hold
         self.said: list[Bar] = []  # closed
         self.revised: list[Bar] = []
         self.settled: list[Bar] = []
@@ -86,14 +90,13 @@ class Weaver:
         for start, live in self.open.items():  # most likely the next delta belongs where the last one did
             self._bucket = (start, live.close_time)
         self._touched: set[int] = set()
-        self._late: list[tuple[int, int, Delta]] = []
+        self._late: list[tuple[int, int, Delta, int]] = []  # open, close, what, revisions it makes
         self._block: tuple[DeltaColumns, IntArray] | None = None
 
     def freeze(self) -> ContractState:
         """Return the state as a value."""
-        return ContractState(
-            self.newest, self.open, self.closed, self.marks, self.due, self.fixed, self.floor, self.price, self.chain
-        )
+        bars = (self.newest, self.open, self.closed, self.marks, self.due, self.fixed)
+        return ContractState(*bars, self.floor, self.price, self.chain, self.hold)
 
     @property
     def rule(self) -> BucketRule:
@@ -110,17 +113,17 @@ class Weaver:
         if not start <= row.bucket < end:
             start, end = self._bucket = self.rule.bucket(row.bucket)
         if row.late and end + self._grace <= row.late:
-            self._late.append((start, end, row))
+            self._late.append((start, end, row, row.trades))
         else:
-            self._merge(start, end, row)
+            self._merge(start, end, row, row.trades)
 
-    def _merge(self, start: int, end: int, row: Delta) -> None:
+    def _merge(self, start: int, end: int, row: Delta, revisions: int) -> None:
         live = self.open.get(start)
         if live is not None:
             self.open[start] = Live(merge(live.delta, row), end)
         elif start < self.floor or start in self.closed:
             self._late.append(
-                (start, end, row)
+                (start, end, row, revisions)
             )  # on time by a shorter grace than ours: cannot be, unless misconfigured
             return
         else:
@@ -145,7 +148,7 @@ class Weaver:
             first = last = len(columns)
         for start, stop in ((0, first), (last, len(columns))):
             for row, end in zip(to_rows(columns, start, stop), closes[start:stop].tolist(), strict=True):
-                self._merge(row.bucket, end, row)
+                self._merge(row.bucket, end, row, row.trades)
 
     def _bulk(self, opens: IntArray, closes: IntArray) -> tuple[int, int]:
         """Return the range of rows that close and settle now, newer than every bar we have and untouched by late
@@ -154,9 +157,10 @@ class Weaver:
             return 0, 0
         known = max(max(self.open, default=NEVER), max(self.closed, default=NEVER), self.floor - 1)
         first = int(np.searchsorted(opens, known, side="right"))
-        last = int(np.searchsorted(closes, self.newest - self._grace - self._lateness, side="right"))
+        over = min(self.newest - self._grace - self._lateness, self.hold)
+        last = int(np.searchsorted(closes, over, side="right"))
         if self._late:
-            last = min(last, int(np.searchsorted(opens, min(start for start, _, _ in self._late))))
+            last = min(last, int(np.searchsorted(opens, min(start for start, *_ in self._late))))
         return first, max(first, last)
 
     # -- time and marks -------------------------------------------------------------------------------------
@@ -168,17 +172,32 @@ class Weaver:
 
     def mark(self, mark: Mark) -> None:
         """Flag every bar that overlaps the mark, now and later."""
-        marks = (*self.marks, mark)
-        if len(marks) > MAX_MARKS:
-            a, b = marks[:2]
-            span = (min(a.from_ns, b.from_ns), max(a.to_ns, b.to_ns))
-            marks = (Mark(a.contract, *span, a.flag | b.flag, min(a.known, b.known)), *marks[2:])
-        self.marks, self.busy = marks, True
+        self.marks, self.busy = marking.put(self.marks, mark), True
         for bars, changed in ((self.open, self._touched), (self.closed, self.changed)):
             changed.update(start for start, live in bars.items() if self._hits(mark, start, live.close_time))
 
     def _hits(self, mark: Mark, start: int, end: int) -> bool:
         return mark.from_ns < end and mark.to_ns > start and mark.known < end + self._grace + self._lateness
+
+    def heal(self, patch: Patch) -> None:
+        """Take in what history adds, if its cells fit into our bars; those that are not final lose their gap."""
+        found: dict[int, tuple[int, Delta]] = {}
+        for at in (patch.from_ns, *(row.bucket for row in patch.rows)):
+            start, end = self.rule.bucket(at)
+            if at + patch.width > end or at % patch.width:
+                return
+        for row in patch.rows:
+            start, end = self.rule.bucket(row.bucket)
+            if patch.known < end + self._grace + self._lateness:
+                before = found.get(start)
+                found[start] = (end, _at(row, start) if before is None else merge(before[1], row))
+        self.marks = marking.without(self.marks, patch)
+        self.mark(marking.healed(patch))
+        for start, (end, row) in found.items():
+            if end + self._grace <= patch.late:
+                self._late.append((start, end, row, 1))
+            else:
+                self._merge(start, end, row, 1)
 
     # -- the life of a bar ----------------------------------------------------------------------------------
 
@@ -191,9 +210,9 @@ class Weaver:
         if self._late:
             self._revise()
         if self.newest != NEVER and (
-            self._block is not None or self.fixed + self._grace + self._lateness <= self.newest
+            self._block is not None or self.fixed <= min(self.newest - self._grace - self._lateness, self.hold)
         ):
-            self._settle(self.newest - self._grace - self._lateness)
+            self._settle(min(self.newest - self._grace - self._lateness, self.hold))
 
     def stop(self) -> None:
         """Let all bars go, those still open as partial, and start over; the chain goes on."""
@@ -202,7 +221,7 @@ class Weaver:
             self.open[start] = Live(flagged, live.close_time)
         self._close(ALWAYS)
         self._settle(ALWAYS)
-        self.newest, self.marks, self.floor = NEVER, (), NEVER
+        self.newest, self.marks, self.floor, self.hold = NEVER, (), NEVER, ALWAYS
 
     def _closed(self) -> dict[int, Live]:
         """The closed bars, ours to change: copied when first needed, since most steps close nothing."""
@@ -230,18 +249,18 @@ class Weaver:
 
     def _revise(self) -> None:
         closed = self._closed()
-        for start, end, row in self._late:
+        for start, end, row, revisions in self._late:
             live = closed.get(start)
             if live is not None:
-                closed[start] = Live(merge(live.delta, row), end, live.revision + row.trades)
+                closed[start] = Live(merge(live.delta, row), end, live.revision + revisions)
             elif start in self.open:  # a timeframe added while running, younger than the watermark
-                self._merge(start, end, row)
+                self._merge(start, end, row, revisions)
                 continue
             elif start < self.floor:
                 self.refused += row.trades
                 continue
             else:
-                closed[start] = Live(_at(row, start), end, row.trades)
+                closed[start] = Live(_at(row, start), end, revisions)
                 self.fixed = min(self.fixed, end)
             self.changed.add(start)
         self._late = []

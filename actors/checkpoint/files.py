@@ -19,7 +19,7 @@ import msgspec
 from tickloom.actors.checkpoint.states import States
 from tickloom.actors.recorder.files import SystemFiles
 
-VERSION = 1
+VERSION = 2
 """Of the layout and of what is in it."""
 
 KEPT = 2

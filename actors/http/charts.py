@@ -15,7 +15,7 @@ import numpy as np
 
 from tickloom.actors.bars.tables import flag_names, rows_of, tail
 from tickloom.actors.sinks.history import Window
-from tickloom.messages.bars import Bar
+from tickloom.messages.bars import Bar, BarFlag
 from tickloom.messages.market import Instrument
 
 MOST: Final = 5_000
@@ -26,8 +26,8 @@ class Columns(msgspec.Struct, frozen=True):
     """Bars of one contract and timeframe, oldest first, one list a column.
 
     Times are ns since the Unix epoch, UTC (exact integers; a reader with floating-point numbers gets them to a
-    microsecond). Prices are in points. `vwap` is null where nothing was traded. `flags` are words joined by `|`, as in
-    `Session.table`. `closed` is false for a bar that is still open.
+    microsecond). Prices are in points. `vwap` is null where nothing was traded, and in healed bars. `flags` are words
+    joined by `|`, as in `Session.table`. `closed` is false for a bar that is still open.
     """
 
     open_time: list[int]
@@ -72,7 +72,9 @@ def columns(bars: Iterable[Bar], instrument: Instrument) -> Columns:
         volume=[bar.volume for bar in rows],
         trades=[bar.trades for bar in rows],
         vwap=[
-            bar.notional * instrument.numerator / (bar.volume * instrument.denominator) if bar.volume else None
+            bar.notional * instrument.numerator / (bar.volume * instrument.denominator)
+            if bar.volume and not bar.flags & BarFlag.HEALED
+            else None
             for bar in rows
         ],
         buy_volume=[bar.buy for bar in rows],

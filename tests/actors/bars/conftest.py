@@ -146,10 +146,11 @@ class Loom:
         bulk_rows: int = 32,
         calendar: str = "utc",
         emit_empty: bool = False,
+        patience: int = 0,
     ) -> Run:
         """Without a seed: all in one batch, by the loops. With one: cut, conflated, saved and restored at random."""
         rng = random.Random(seed) if seed is not None else None
-        reduce = ReduceFold(grace, lateness, vector_rows=vector_rows, column_rows=column_rows)
+        reduce = ReduceFold(grace, lateness, patience, vector_rows=vector_rows, column_rows=column_rows)
         arrays = rng is not None and rng.random() < 0.5
         messages = [validated(part, seq, arrays=arrays) for seq, part in enumerate(cut(items, rng), 1)]
         reduced: list[Reduced] = []

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from tickloom.actors.bars.deltas import LIMIT, BarOverflowError, to_columns
 from tickloom.actors.bars.digest import LINK_ROWS, combine_digests
 from tickloom.actors.bars.fold import TimeframeFold
+from tickloom.actors.bars.marks import MAX_MARKS
 from tickloom.actors.bars.reduce import ReduceFold
-from tickloom.actors.bars.weave import MAX_FLATS, MAX_MARKS
+from tickloom.actors.bars.weave import MAX_FLATS
 from tickloom.config.buckets import rule_for
 from tickloom.config.calendars import calendar_from
 from tickloom.messages.bars import BarFlag, Bars, Delta, Mark, Reduced
