@@ -28,8 +28,8 @@ def main() -> None:
     """Run the command line and leave the process with the documented exit code."""
     raise_on_signals()
     sys.setswitchinterval(SWITCH_S)
-    few_heaps()
     try:
+        few_heaps()
         code = run()
     except KeyboardInterrupt as interrupt:
         # with nothing but what is imported already: the interrupt may have come in the middle of an import

@@ -6,6 +6,7 @@ Damage is never raised here: it is what the reports are about.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -127,8 +128,12 @@ def inspect(path: Path | str) -> Inspection:
         )
 
 
-def verify(path: Path | str) -> Verification:
+def verify(path: Path | str, *, progress: Callable[[int, int], None] = lambda done, total: None) -> Verification:
     """Check all of a log, or of one segment: checksums, that every row decodes, that numbers rise, that notes are true.
+
+    Args:
+        path: the log, or the segment.
+        progress: called now and then with the rows that are done and those there are.
 
     Raises:
         NoLog, ForeignFile, NewerFormat: there is no log of this version to check.
@@ -136,9 +141,12 @@ def verify(path: Path | str) -> Verification:
     with LogReader(path, keep_index=False, fresh=True) as reader:
         problems = list(reader.damages())
         last_seq = last_tick = -1
-        batches = frames = prints = 0
+        batches = frames = prints = rows = 0
+        every = sum(found.totals.rows for found in reader.segments)
         for found in reader.segments:
             for batch, note in reader.whole(found):
+                rows += batch.num_rows
+                progress(rows, every)
                 what = _check(batch, note)
                 if what is None and note.seq[0] <= last_seq:
                     what = f"number {note.seq[0]} follows {last_seq}"

@@ -14,6 +14,7 @@ from tickloom.actors.recorder.compaction import compact
 from tickloom.actors.recorder.export import export
 from tickloom.actors.recorder.reader import TornTail
 from tickloom.actors.recorder.repair import Rewritten, recover
+from tickloom.scripts import progress
 from tickloom.scripts.arguments import moment, spelled
 from tickloom.scripts.output import DAMAGED, fields, result, size
 
@@ -57,7 +58,8 @@ def inspect_(log: LogOrSegment, as_json: Json = False) -> None:
 @app.command("verify")
 def verify_(log: LogOrSegment, as_json: Json = False) -> None:
     """Check that a log is whole: checksums, numbering, every row. Changes nothing; damage ends with exit code 5."""
-    found = verify(log)
+    with progress.shown("checking", "rows") as told:
+        found = verify(log, progress=told)
     result(_plain(found) | {"whole": found.whole}, as_json=as_json, text=_verified(found))
     if not found.whole:
         raise typer.Exit(DAMAGED)

@@ -16,6 +16,7 @@ from tickloom.config.sources import load
 from tickloom.errors import UsageError
 from tickloom.scripts.arguments import spelled
 from tickloom.scripts.output import fields, result, say
+from tickloom.scripts.progress import shown
 
 FORMATS = "auto, iso, s, ms, us, ns (since 1970), ms-of-day and so on (since midnight), or a pattern like %Y%m%d %H%M%S"
 
@@ -67,22 +68,24 @@ def import_(
     known = settings.instrument_for(contract)
     chosen = find_calendar(calendar, settings.calendars) if calendar else settings.calendar_for(contract)
     say(f"reading {', '.join(map(str, files))}")
-    report = import_ticks(
-        files,
-        log,
-        contract,
-        columns=columns,
-        timezone=timezone,
-        tick_size=tick_size or known.tick_size or None,
-        size_step=size_step,
-        time_format=time_format,
-        day=_date(day),
-        drop_repeated_last=drop_repeated_last,
-        calendar=chosen.name,
-        settings=_told(settings),
-        calendars={chosen.name: chosen.to_dict()},
-        replace=replace,
-    )
+    with shown("writing", "ticks") as progress:
+        report = import_ticks(
+            files,
+            log,
+            contract,
+            columns=columns,
+            timezone=timezone,
+            tick_size=tick_size or known.tick_size or None,
+            size_step=size_step,
+            time_format=time_format,
+            day=_date(day),
+            drop_repeated_last=drop_repeated_last,
+            calendar=chosen.name,
+            settings=_told(settings),
+            calendars={chosen.name: chosen.to_dict()},
+            replace=replace,
+            progress=progress,
+        )
     plain: dict[str, Any] = msgspec.to_builtins(report, enc_hook=str)
     result({"ticks": report.ticks} | plain, as_json=as_json, text=_text(report))
 

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import tickloom
+from tickloom.actors.recorder.segment import SUFFIX
 from tickloom.scripts import output
 from tickloom.scripts.arguments import moment
 from tickloom.scripts.arguments import speed as speed_of
+from tickloom.scripts.progress import shown
 from tickloom.scripts.running import Json
 from tickloom.scripts.signals import interruptible
 
@@ -44,32 +44,32 @@ def replay(
     tickloom replay log --out out --verify --json
     ```
     """
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f} %"),
-        TimeRemainingColumn(),
-    )
-    with interruptible() as asked, Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    size = bytes_of(log)
+    with interruptible() as asked:
         output.say(f"replaying {log}")
-        task = bar.add_task("replay", total=1.0)
-        result = tickloom.replay(
-            log,
-            timeframes=timeframes.split(",") if timeframes else None,
-            speed=speed_of(speed, "--speed"),
-            from_ns=moment(since, "--from"),
-            to_ns=moment(until, "--to"),
-            out=out,
-            verify=verify,
-            against=against,
-            progress=lambda share: bar.update(task, completed=share),
-            cancelled=asked.is_set,
-        )
+        with shown("replay", "bytes") as told:
+            result = tickloom.replay(
+                log,
+                timeframes=timeframes.split(",") if timeframes else None,
+                speed=speed_of(speed, "--speed"),
+                from_ns=moment(since, "--from"),
+                to_ns=moment(until, "--to"),
+                out=out,
+                verify=verify,
+                against=against,
+                progress=lambda share: told(share * size, size),
+                cancelled=asked.is_set,
+            )
     summary: dict[str, Any] = msgspec.to_builtins(result.summary)
     if result.verified is not None:
         summary |= {"verified": msgspec.to_builtins(result.verified)}
     output.result(summary, as_json=as_json)
+
+
+def bytes_of(log: Path) -> int:
+    """Return how much there is to read; at least 1."""
+    files = log.glob(f"*{SUFFIX}") if log.is_dir() else (log,)
+    return max(sum(file.stat().st_size for file in files if file.is_file()), 1)
 
 
 def register(app: typer.Typer) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -105,6 +105,7 @@ def import_ticks(
     calendars: Mapping[str, object] | None = None,
     replace: bool = False,
     program: str = "tickloom",
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ImportReport:
     """Make a log of files of ticks.
 
@@ -125,6 +126,7 @@ def import_ticks(
         calendars: session calendars for the session's start.
         replace: put the new log in place of one that is there.
         program: name and version for headers and the session's start.
+        progress: called while the log is written, with the ticks that are done and those there are.
 
     Returns:
         What was imported.
@@ -191,7 +193,7 @@ def import_ticks(
         timeframes=(),
         calendars=dict(calendars or {}),
     )
-    _write(target, ticks, start, replace=replace, program=program)
+    _write(target, ticks, start, replace=replace, program=program, progress=progress)
     return report
 
 
@@ -312,7 +314,10 @@ def _merge(ticks: list[Ticks]) -> tuple[IntArray, Prints]:
     return recv, Prints(contracts, codes, ts, price, size, side, np.arange(len(price)), 0)
 
 
-def _write(target: Path, ticks: list[Ticks], start: SessionStarted, *, replace: bool, program: str) -> None:
+def _write(
+    target: Path, ticks: list[Ticks], start: SessionStarted, *, replace: bool, program: str,
+    progress: Callable[[int, int], None],
+) -> None:  # fmt: skip
     recv, prints = _merge(ticks)
     begin = int(min(recv[0], prints.ts_ns.min())) // _DAY * _DAY  # type: ignore[union-attr]
     end = (int(max(recv[-1], prints.ts_ns.max())) // _DAY + 1) * _DAY + _AFTER_END  # type: ignore[union-attr]
@@ -326,6 +331,7 @@ def _write(target: Path, ticks: list[Ticks], start: SessionStarted, *, replace: 
                 frames = _frames(recv, prints, at, min(at + _ROWS, len(recv)))
                 writer.append([Numbered(seq, frames)], 0)
                 seq += len(frames)
+                progress(min(at + _ROWS, len(recv)), len(recv))
             writer.append([Numbered(seq, Beat(recv_ns=end))], 0)
             writer.append([Numbered(seq + 1, SessionStopped(recv_ns=end, reason="imported"))], 0)
         put(partial, target, replace=replace)
