@@ -2,8 +2,8 @@
 
 A gap is event time, `[from_ns, to_ns)`. It starts *at* the last stamp received, because prints that share it may be
 missing, and ends just after the first stamp received afterwards, for the same reason: rather a tick too wide than one
-too narrow. Where stamps do not rise it starts earlier, by as much as they have gone astray so far (`disorder`): an
-older print may have been on its way still. The stamps are the exchange's on both ends, so no two clocks are compared.
+too narrow. Where stamps do not rise it starts earlier, by twice what they have gone astray so far (`room`): an older
+print may have been on its way still. The stamps are the exchange's on both ends, so no two clocks are compared.
 
 A stamp ahead of our clock by more than `future_ns` is rubbish (validation refuses the print) and tells nothing here.
 
@@ -59,10 +59,13 @@ class GapTracker:
         known = self._contracts.get(contract)
         return 0 if known is None else known.newest
 
-    def disorder(self, contract: str) -> int:
-        """Return how far (ns) a stamp of the contract has been behind the newest before it, strays left out."""
+    def room(self, contract: str) -> int:
+        """Return how much earlier (ns) than its newest stamp a contract's gap begins: twice the disorder seen so far.
+
+        What was on its way may have been later than anything that came.
+        """
         known = self._contracts.get(contract)
-        return 0 if known is None else known.disorder
+        return 0 if known is None else 2 * known.disorder
 
     def resume(self, contract: str, newest: int, cause: str) -> None:
         """Go on from a process that is gone: it received the contract up to `newest`, and nobody has since."""
@@ -128,7 +131,7 @@ class GapTracker:
         gap = Gap(
             recv_ns=now_ns,
             contract=name,
-            from_ns=contract.newest - contract.disorder,
+            from_ns=contract.newest - 2 * contract.disorder,
             to_ns=max(to_ns, contract.newest + 1),
             cause=contract.cause,
         )

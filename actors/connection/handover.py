@@ -10,8 +10,8 @@ quiet, unless the new one had prints that the old one never brought: then the ga
 back, and what it held back before the new one began is lost. If it broke off, or did not answer any more, silence
 proves nothing, and what lies between the two is missing.
 
-Stamps need not rise. A print that is late by `disorder` may have been on its way while younger ones had come, so both
-the comparison and the gap leave that much room.
+Stamps need not rise. An older print may have been on its way while younger ones had come, so both the comparison and
+the gap leave room for it (`GapTracker.room`).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def missing(
     """
     found = []
     for contract in contracts:
-        room = gaps.disorder(contract)
+        room = gaps.room(contract)
         if overlap.covered(contract, room):
             continue
         newest, first = overlap.bounds(contract)
@@ -70,5 +70,5 @@ def held_back(overlap: Overlap, contracts: Iterable[str], gaps: GapTracker) -> l
     return [
         contract
         for contract in contracts
-        if overlap.bounds(contract)[1] is not None and not overlap.covered(contract, gaps.disorder(contract))
+        if overlap.bounds(contract)[1] is not None and not overlap.covered(contract, gaps.room(contract))
     ]

@@ -142,6 +142,11 @@ class Overlap:
         self._over = self._side(source)
 
     @property
+    def over(self) -> bool:
+        """Whether one of the two has delivered its last."""
+        return self._over is not None
+
+    @property
     def done(self) -> bool:
         """Whether nothing can come again: one connection is over and the other is past all it had delivered."""
         if self._over is None:

@@ -317,7 +317,7 @@ class HubSession:
                 self._why = self._logout
                 await self._abandon()
                 await self._end(current, self._why)
-                self._current = None
+                self._current = self._overlap = None
                 self._gaps.lost(self._why)
                 return Happening.LOGOUT
             if current.ended:
@@ -337,7 +337,7 @@ class HubSession:
             raise error  # a defect, and not the network's
         self._why = str(error)
         self._failure = error
-        self._current = None
+        self._current = self._overlap = None
         self._emit(self._disconnected(carrier, self._why))
         self._gaps.lost(self._why)
         self._report("down", self._why)  # "lost" is for good, and said when we give up
@@ -387,9 +387,9 @@ class HubSession:
     def _disconnected(self, carrier: Carrier, cause: str) -> Disconnected:
         return Disconnected(recv_ns=self._wall_ns(), hub=self.hub, connection=carrier.number, cause=cause)
 
-    async def _end(self, carrier: Carrier, cause: str) -> None:
-        """Close a connection of ours and say so."""
-        await carrier.shut()
+    async def _end(self, carrier: Carrier, cause: str, *, patient: bool = True) -> None:
+        """Close a connection of ours and say so. Not patient: it is dead, and would not answer a goodbye."""
+        await carrier.shut(patient=patient)
         self._emit(self._disconnected(carrier, cause))
 
     # ------------------------------------------------------------------------------------------ make before break
@@ -475,7 +475,8 @@ class HubSession:
             if self._successor is new:
                 self._successor = None
                 overlap.end(new.source)
-                await asyncio.shield(new.shut())
+                self._linger = self._monotonic() + self.timing.linger
+                await asyncio.shield(new.shut(patient=False))
                 self._changed.set()
             if not isinstance(error, GatewayError):
                 raise
@@ -485,10 +486,10 @@ class HubSession:
         if self._successor is new:  # else the old one broke off, and the main loop has handed over
             self._current, self._successor = new, None
             overlap.end(old.source)
-            self._linger = self._monotonic() + self.timing.drain
+            self._linger = self._monotonic() + self.timing.linger
             how = "was held up" if answered else f"broke off ({old.error()})" if old.error() else "did not answer"
             self._tell(suspects, overlap, f"connection {old.number} {how}", answered=answered)
-            await self._end(old, f"replaced by connection {new.number}: {why}")
+            await self._end(old, f"replaced by connection {new.number}: {why}", patient=answered)
         self._changed.set()
         return True
 
@@ -559,7 +560,7 @@ class HubSession:
         cause = str(error or "the connection was closed")
         self._current, self._successor = new, None
         overlap.end(old.source)
-        self._linger = self._monotonic() + self.timing.drain
+        self._linger = self._monotonic() + self.timing.linger
         self._emit(self._disconnected(old, cause))
         self._tell((), overlap, cause, answered=False)
         return True
@@ -574,8 +575,8 @@ class HubSession:
         frames = self._decoder.decode(carrier.source, payloads, walls, monos, admit)
         if overlap is not None:
             frames = overlap.filtered(frames)
-            # stamps tell when all prints of two connections have met; events of the user hub are given some time
-            if overlap.done and (self.hub == "market" or self._monotonic() > self._linger):
+            # stamps tell when all prints of two connections have met; quiet contracts and events are given some time
+            if (overlap.done and self.hub == "market") or (overlap.over and self._monotonic() > self._linger):
                 self._overlap = None
         self._progress.set()
         if frames.prints is not None:

@@ -214,7 +214,8 @@ class HubActor(AsyncActor):
         try:
             await session.run(await self._ask_token(CurrentToken()))
         except GatewayError as error:
-            self._on_link(LinkState(self._name, "lost", str(error)))
+            refused = isinstance(error, SubscriptionRefused)
+            self._on_link(LinkState(self._name, "lost", str(error), refused=refused))
 
     def _connect(self, token: Secret | None) -> HubConnection:
         assert self._http is not None

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 import aiohttp
+import msgspec
 
 from tickloom.actors.connection.dial import Dialer, HubSettings, Socket, hang_up
 from tickloom.actors.connection.errors import (
@@ -47,11 +48,19 @@ from tickloom.messages.signalr import (
     TimedOut,
 )
 
+ABRUPT_S = 0.1
+"""How long a peer that is taken for dead may take to answer the end of its socket."""
+
 OnFrames = Callable[[list[bytes], list[int], list[int]], None]
 """Takes a batch: payloads, and for each its wall-clock and monotonic receipt stamps (ns). Must not block."""
 
 _SECONDS = 1e-9
 _DATA = (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY)
+
+
+def masked(account: int) -> str:
+    """Return an account's number as it may be shown: its last two digits."""
+    return f"account …{str(account)[-2:]}"
 
 
 class _Waiting(NamedTuple):
@@ -186,7 +195,8 @@ class HubConnection:
         finally:
             self._over = True
             self._flush()
-            await hang_up(self._socket, self.settings.close_timeout)
+            # whoever ended it has had his say: not to hold up the next connection, he is not waited for
+            await hang_up(self._socket, self.settings.close_timeout if self._closing else ABRUPT_S)
             lost = self._cause or ConnectionLost(f"the connection to {self.where} was closed")
             self._fail_waiting(lost)
         if not self._closing:
@@ -433,7 +443,12 @@ class HubConnection:
         await self.invoke("SubscribeAccounts")
 
     async def subscribe_account(self, account: int, streams: Sequence[str] = ("orders", "positions", "trades")) -> None:
-        """Subscribe an account's streams on a user hub: any of `orders`, `positions`, `trades`."""
+        """Subscribe an account's streams on a user hub: any of `orders`, `positions`, `trades`.
+
+        Raises:
+            SubscriptionRefused: the hub refused one; its message gives the end of the account's number, and no more.
+            ConnectionLost: the connection ended.
+        """
         for stream in streams:
             await self._subscription(f"Subscribe{USER_STREAMS[stream]}", account, stream)
 
@@ -450,15 +465,21 @@ class HubConnection:
         except InvocationFailed as error:
             if not error.answered:
                 raise
-            refused = SubscriptionRefused(str(of), stream, str(error)[:200])
+            words = str(error)[:200]
+            if isinstance(of, int):  # the number of an account is nobody's business but its owner's
+                words = words.replace(str(of), masked(of))
+            refused = SubscriptionRefused(of if isinstance(of, str) else masked(of), stream, words)
         else:
             return
         raise refused
 
     # ------------------------------------------------------------------------------------------ closing
 
-    async def close(self) -> None:
-        """End the connection in order; `run` then returns. Safe to call at any time, more than once."""
+    async def close(self, *, patient: bool = True) -> None:
+        """End the connection in order; `run` then returns. Safe to call at any time, more than once.
+
+        Not patient: the peer is not there, as far as we know, so it is neither told nor waited for.
+        """
         if self._closing:
             return
         self._closing = True
@@ -466,7 +487,9 @@ class HubConnection:
         socket = self._socket
         if socket is None or socket.closed:
             return
-        if data:
+        if not patient:
+            self.settings = msgspec.structs.replace(self.settings, close_timeout=ABRUPT_S)
+        elif data:
             try:
                 async with asyncio.timeout(self.settings.close_timeout):
                     await self._send(socket, data)

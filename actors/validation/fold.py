@@ -16,26 +16,42 @@ delivers loses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from tickloom.actors.validation.rules import (
     GRID_TOLERANCE,
+    MAX_RECENT,
     MAX_TICKS,
     PASSABLE,
     REASONS,
     Held,
     Reason,
     Reference,
+    Row,
     Rules,
     check_row,
     on_grid,
+    why,
     within_band,
 )
-from tickloom.messages.control import AnyControl, Beat, Gap, SessionStarted, SessionStopped, Subscribed
+from tickloom.messages.accounts import AccountEvent, AccountEvents, account_events
+from tickloom.messages.control import (
+    AnyControl,
+    Beat,
+    ClockMeasured,
+    Connected,
+    Disconnected,
+    Gap,
+    Healed,
+    SessionStarted,
+    SessionStopped,
+    Subscribed,
+)
 from tickloom.messages.intake import Frames, Numbered, Validated
 from tickloom.messages.market import (
     FloatArray,
@@ -51,8 +67,9 @@ from tickloom.messages.market import (
 )
 from tickloom.messages.reports import FeedState, Report
 
-Output: TypeAlias = Instrument | Validated | Reject | Report | FeedState
-"""Instruments as they become known, trades for the bars, rejects to keep, and at each beat totals and freshness."""
+Output: TypeAlias = Instrument | Validated | Reject | Report | FeedState | AccountEvents
+"""Instruments as they become known, trades for the bars, rejects to keep, account events, and at each beat totals and
+freshness."""
 
 VECTOR_ROWS = 48
 """From this many prints of one contract on, arrays beat rows (measured by benchmarks/validation.py)."""
@@ -61,13 +78,15 @@ VECTOR_ROWS = 48
 class Counts(msgspec.Struct, frozen=True):
     """Exact totals: prints received (decoded or malformed), trades accepted, prints rejected by reason.
 
-    `flagged` counts, by reason, those among the accepted that only a dry run let pass.
+    `flagged` counts, by reason, those among the accepted that only a dry run let pass; `malformed`, by reason, what
+    could not be read and is no print: quotes, depth, account events, whole messages.
     """
 
     received: int = 0
     accepted: int = 0
     rejected: dict[str, int] = {}
     flagged: dict[str, int] = {}
+    malformed: dict[str, int] = {}
 
     @property
     def held(self) -> int:
@@ -127,11 +146,53 @@ class _Rows:
         return Trades(contract, ts, price, size, side, tick, mono_ns)
 
 
+class _Seen:
+    """Which rows of a stretch repeat one accepted before with the newest stamp, and what is remembered after it."""
+
+    def __init__(
+        self, reference: Reference, ts: IntArray, newest: IntArray, ticks: IntArray, size: IntArray, side: IntArray
+    ) -> None:
+        self.reference = reference
+        self.ts, self.newest = ts, newest
+        self.columns = (ticks, size, side)
+
+    def mark(self, ok: NDArray[np.bool_]) -> None:
+        """Take the first repetition out of `ok`; what comes after it is judged in another stretch."""
+        ts, newest = self.ts, self.newest
+        shares = np.empty(len(ts), dtype=bool)  # the newest stamp with a row before it: nothing else can repeat
+        shares[0] = ts[0] == self.reference.newest_ns
+        shares[1:] = ts[1:] == newest[:-1]
+        for start in np.flatnonzero(shares):
+            stamp = int(ts[start])
+            first = int(np.searchsorted(newest, stamp))
+            if self._row(start) in self._before(stamp, first, int(start)):
+                ok[start] = False
+                return
+            if not ok[start]:
+                return
+
+    def at_newest(self, length: int) -> tuple[Row, ...]:
+        """Return what is to be remembered when the first `length` rows were accepted."""
+        stamp = int(self.newest[length - 1])
+        return self._before(stamp, int(np.searchsorted(self.newest, stamp)), length)
+
+    def _before(self, stamp: int, first: int, stop: int) -> tuple[Row, ...]:
+        """Return the last rows with that stamp in [first, stop) and, if it is the reference's, those before."""
+        rows = [self._row(i) for i in range(max(first, stop - 4 * MAX_RECENT), stop) if self.ts[i] == stamp]
+        before = self.reference.recent if stamp == self.reference.newest_ns else ()
+        return (*before, *rows)[-MAX_RECENT:]
+
+    def _row(self, i: int) -> Row:
+        ticks, size, side = self.columns
+        return int(ticks[i]), int(size[i]), int(side[i])
+
+
 class _Step:
     """The working copy of one step: copied lazily from the state, thrown away if the step fails."""
 
-    def __init__(self, rules: Rules, state: ValidationState, vector_rows: int) -> None:
+    def __init__(self, rules: Callable[[str], Rules], state: ValidationState, vector_rows: int) -> None:
         self.rules = rules
+        self.offset_ns = state.offset_ns
         self.vector_rows = vector_rows
         self.state = state
         self.instruments = state.instruments
@@ -143,6 +204,8 @@ class _Step:
         self.accepted = state.counts.accepted
         self.rejected = dict(state.counts.rejected)
         self.flagged = dict(state.counts.flagged)
+        self.malformed = dict(state.counts.malformed)
+        self.accounts: list[AccountEvent] = []
         self.seq = state.seq
         self.items: list[Trades | AnyControl] = []
         self.passed: list[Validated] = []
@@ -159,6 +222,8 @@ class _Step:
                 self.received += bad.prints
                 self.rejected[bad.reason] = self.rejected.get(bad.reason, 0) + bad.prints
                 self.rejects.append(Reject("", -1, 0, float("nan"), 0, 2, bad.reason, bad.detail))
+            else:
+                self.malformed[bad.reason] = self.malformed.get(bad.reason, 0) + 1
         prints = frames.prints
         if prints is None or not len(prints):
             return
@@ -222,13 +287,14 @@ class _Step:
         side: IntArray,
         recv: IntArray,
     ) -> None:
-        rules, instrument = self.rules, self.instruments.get(name)
+        rules, instrument = self.rules(name), self.instruments.get(name)
         if instrument is None:
             for i in range(len(tick)):
                 self._reject(
                     name, int(tick[i]), int(ts[i]), float(price[i]), int(size[i]), int(side[i]), "unknown_contract"
                 )
             return
+        gateway = recv + self.offset_ns if self.offset_ns else recv
         with np.errstate(invalid="ignore", over="ignore"):
             exact = price * (instrument.denominator / 1.0) / instrument.numerator
             rounded = np.rint(exact)
@@ -237,7 +303,13 @@ class _Step:
             ticks = np.where(good, rounded, 0.0).astype(np.int64)
         good &= size >= (1 if rules.zero_size == "reject" else 0)
         good &= size <= rules.max_size
-        good &= ts - recv <= rules.future_ns
+        ahead = ts - gateway
+        good &= ahead <= rules.future_ns
+        if rules.max_age_ns:
+            good &= ahead >= -rules.max_age_ns
+        low, high = rules.range
+        if low > -np.inf or high < np.inf:
+            good &= (price >= low) & (price <= high)
         start, n = 0, len(tick)
         # Where every row is good alone, what is left are the rules between neighbours: band and lateness.
         bad_alone = np.flatnonzero(~good)
@@ -246,7 +318,7 @@ class _Step:
             stop = int(bad_alone[np.searchsorted(bad_alone, start)]) if len(bad_alone) and bad_alone[-1] >= start else n
             taken = 0
             if not reference.held and reference.last is not None and stop > start:
-                taken = self._stretch(name, reference, tick, ts, ticks, size, side, start, stop)
+                taken = self._stretch(name, rules, reference, tick, ts, ticks, size, side, start, stop)
             start += taken
             if taken == 0:
                 # One row by the row function: it rejects, holds, confirms or sets the first reference.
@@ -259,6 +331,7 @@ class _Step:
     def _stretch(
         self,
         name: str,
+        rules: Rules,
         reference: Reference,
         tick: IntArray,
         ts: IntArray,
@@ -270,7 +343,6 @@ class _Step:
     ) -> int:
         """Accept the longest prefix of [start, stop) whose rows pass band and lateness; return its length."""
         assert reference.last is not None
-        rules = self.rules
         p = ticks[start:stop]
         before = np.empty_like(p)
         before[0] = reference.last
@@ -280,6 +352,12 @@ class _Step:
         newest = np.maximum(np.maximum.accumulate(t), reference.newest_ns)
         # a row is late against the newest stamp before it; its own stamp cannot make it late
         ok &= newest - t <= rules.lateness_ns
+        if rules.regressing == "reject":
+            ok &= newest == t
+        rows_at_newest: tuple[Row, ...] = ()
+        if rules.duplicates == "reject":
+            seen = _Seen(reference, t, newest, p, size[start:stop], side[start:stop])
+            seen.mark(ok)
         length = len(p) if ok.all() else int(np.argmin(ok))
         if length == 0:
             return 0
@@ -288,65 +366,86 @@ class _Step:
         rows.add_block(ts[start:end], ticks[start:end], size[start:end], side[start:end], tick[start:end])
         self.accepted += length
         self.weight += length
-        self.references[name] = Reference(int(newest[length - 1]), int(p[length - 1]))
+        if rules.duplicates == "reject":
+            rows_at_newest = seen.at_newest(length)
+        self.references[name] = Reference(int(newest[length - 1]), int(p[length - 1]), (), rows_at_newest)
         return length
 
     def _judge(self, instrument: Instrument, tick: int, ts: int, price: float, size: int, side: int, recv: int) -> None:
         """Judge one print: reject it, hold it, or accept it with whatever it confirms."""
-        rules, name = self.rules, instrument.contract
+        name = instrument.contract
+        rules = self.rules(name)
         reference = self.references.get(name) or Reference()
-        reason = check_row(rules, instrument, reference.newest_ns, ts, price, size, recv)
+        gateway = recv + self.offset_ns
+        reason = check_row(rules, instrument, reference, ts, price, size, side, gateway)
         passed = reason is not None and rules.dry_run and reason in PASSABLE
+        words = why(reason, rules, instrument, reference, gateway) if reason is not None else ""
         if reason is not None and not passed:
-            self._reject(name, tick, ts, price, size, side, reason)
+            self._reject(name, tick, ts, price, size, side, reason, words)
             return
         ticks = on_grid(instrument, price)
         assert ticks is not None
         last = reference.last
         if passed and reason is not None:
-            self._flag(name, tick, ts, price, size, side, reason)
+            self._flag(name, tick, ts, price, size, side, reason, words)
         near = within_band(rules, last, ticks) if last is not None else ticks > 0 and not reference.held
         if not near and rules.dry_run:
-            self._flag(name, tick, ts, price, size, side, "jump")
+            words = why("jump", rules, instrument, reference, gateway)
+            self._flag(name, tick, ts, price, size, side, "jump", words)
             near = True
         if near:
-            self._condemn(name, reference.held)
-            self._accept(name, tick, ts, ticks, size, side, reference.newest_ns)
+            self._condemn(name, reference)
+            self._accept(rules, name, tick, ts, ticks, size, side, reference)
             return
         row = Held(tick, ts, ticks, price, size, side)
         if reference.held and not within_band(rules, reference.held[-1].ticks, ticks):
-            self._condemn(name, reference.held)
+            self._condemn(name, reference)
             held: tuple[Held, ...] = (row,)
         else:
             held = (*reference.held, row)
         if len(held) < rules.confirm:
-            self.references[name] = Reference(reference.newest_ns, reference.last, held)
+            self.references[name] = Reference(reference.newest_ns, reference.last, held, reference.recent)
             return
-        newest = reference.newest_ns
         for h in held:
-            self._accept(name, h.tick, h.ts_ns, h.ticks, h.size, h.side, newest)
-            newest = max(newest, h.ts_ns)
+            self._accept(rules, name, h.tick, h.ts_ns, h.ticks, h.size, h.side, reference)
+            reference = self.references[name]
 
-    def _accept(self, name: str, tick: int, ts: int, ticks: int, size: int, side: int, newest: int) -> None:
+    def _accept(
+        self, rules: Rules, name: str, tick: int, ts: int, ticks: int, size: int, side: int, before: Reference
+    ) -> None:
         rows = self.rows.get(name)
         if rows is None:
             rows = self.rows[name] = _Rows()
         rows.add(ts, ticks, size, side, tick)
         self.accepted += 1
         self.weight += 1
-        self.references[name] = Reference(ts if ts > newest else newest, ticks)
+        recent: tuple[Row, ...] = ()
+        if rules.duplicates == "reject":
+            recent = before.recent
+            if ts > before.newest_ns:
+                recent = ((ticks, size, side),)
+            elif ts == before.newest_ns:
+                recent = (*recent, (ticks, size, side))[-MAX_RECENT:]
+        self.references[name] = Reference(max(ts, before.newest_ns), ticks, (), recent)
 
-    def _reject(self, name: str, tick: int, ts: int, price: float, size: int, side: int, reason: Reason) -> None:
+    def _reject(
+        self, name: str, tick: int, ts: int, price: float, size: int, side: int, reason: Reason, words: str = ""
+    ) -> None:
         self.rejected[reason] = self.rejected.get(reason, 0) + 1
-        self.rejects.append(Reject(name, tick, ts, price, size, side, reason, REASONS[reason]))
+        self.rejects.append(Reject(name, tick, ts, price, size, side, reason, words or REASONS[reason]))
 
-    def _flag(self, name: str, tick: int, ts: int, price: float, size: int, side: int, reason: Reason) -> None:
+    def _flag(
+        self, name: str, tick: int, ts: int, price: float, size: int, side: int, reason: Reason, words: str
+    ) -> None:
         self.flagged[reason] = self.flagged.get(reason, 0) + 1
-        self.rejects.append(Reject(name, tick, ts, price, size, side, reason, f"{REASONS[reason]} (dry run: passed)"))
+        self.rejects.append(Reject(name, tick, ts, price, size, side, reason, f"{words} (dry run: passed)"))
 
-    def _condemn(self, name: str, held: tuple[Held, ...]) -> None:
-        for h in held:
-            self._reject(name, h.tick, h.ts_ns, h.price, h.size, h.side, "jump")
+    def _condemn(self, name: str, reference: Reference) -> None:
+        """Reject what is held: nothing confirmed it."""
+        if reference.held:
+            words = why("jump", self.rules(name), self.instruments[name], reference, 0)
+            for h in reference.held:
+                self._reject(name, h.tick, h.ts_ns, h.price, h.size, h.side, "jump", words)
 
     # -- control --------------------------------------------------------------------------------------------
 
@@ -359,12 +458,14 @@ class _Step:
             self.receipts.setdefault(record.contract, record.recv_ns)
         elif isinstance(record, Beat):
             self.beaten = True
+        elif isinstance(record, ClockMeasured):
+            self.offset_ns = record.offset_ns + record.uncertainty_ns
         elif isinstance(record, SessionStopped):
             self.beaten = True
             for name, reference in self.references.items():
                 if reference.held:
-                    self._condemn(name, reference.held)
-                    self.references[name] = Reference(reference.newest_ns, reference.last)
+                    self._condemn(name, reference)
+                    self.references[name] = Reference(reference.newest_ns, reference.last, (), reference.recent)
         if isinstance(record, Gap) and not record.contract:
             # what the log itself could not keep is missing of every contract; nothing, if the stretch is empty
             if record.from_ns < record.to_ns:
@@ -393,10 +494,12 @@ class _Step:
 
     def result(self) -> tuple[ValidationState, list[Output]]:
         self.cut()
-        counts = Counts(self.received, self.accepted, self.rejected, self.flagged)
+        counts = Counts(self.received, self.accepted, self.rejected, self.flagged, self.malformed)
         state = ValidationState(self.instruments, self.references, self.receipts, counts, self.seq)
         outputs: list[Output] = [*self.learnt, *self.passed]
         outputs.extend(self.rejects)
+        if self.accounts:
+            outputs.append(AccountEvents(tuple(self.accounts)))
         if self.beaten:
             outputs += [report(state), feed(state)]
         return state, outputs
@@ -407,7 +510,9 @@ def report(state: ValidationState) -> Report:
     counts = state.counts
     rejected = {f"rejected_{reason}": number for reason, number in counts.rejected.items()}
     flagged = {f"flagged_{reason}": number for reason, number in counts.flagged.items()}
-    return Report("validation", 0, {"received": counts.received, "accepted": counts.accepted, **rejected, **flagged})
+    malformed = {f"malformed_{reason}": number for reason, number in counts.malformed.items()}
+    totals = {"received": counts.received, "accepted": counts.accepted}
+    return Report("validation", 0, {**totals, **rejected, **flagged, **malformed})
 
 
 def feed(state: ValidationState) -> FeedState:
@@ -419,11 +524,13 @@ def feed(state: ValidationState) -> FeedState:
 class ValidationFold:
     """The fold `(ValidationState, [Numbered]) -> (ValidationState, [Output])`. Holds rules only.
 
-    `vector_rows` is the length from which a run of prints is judged with arrays; the result does not depend on it.
+    Args:
+        rules: for all contracts, or what gives those of a contract, the same ones each time.
+        vector_rows: the length from which a run of prints is judged with arrays; the result does not depend on it.
     """
 
-    def __init__(self, rules: Rules, vector_rows: int = VECTOR_ROWS) -> None:
-        self.rules = rules
+    def __init__(self, rules: Rules | Callable[[str], Rules], vector_rows: int = VECTOR_ROWS) -> None:
+        self.rules: Callable[[str], Rules] = (lambda _: rules) if isinstance(rules, Rules) else rules
         self.vector_rows = vector_rows
 
     def initial(self) -> ValidationState:
@@ -437,8 +544,9 @@ class ValidationFold:
             if not isinstance(message, Numbered) or message.seq <= step.seq:
                 continue
             item = message.item
-            if isinstance(item, SessionStarted | SessionStopped):
-                # where a session begins or ends the bars do, too: alone in its message, it has a number of its own
+            if isinstance(item, SessionStarted | SessionStopped | Healed):
+                # where a session begins or ends, or history speaks, the reduction lets go of what it has: alone in its
+                # message, it has a number of its own
                 step.cut()
                 step.seq = message.last_seq
                 step.control(item)
@@ -446,8 +554,12 @@ class ValidationFold:
                 continue
             step.seq = message.last_seq
             if isinstance(item, Frames):
+                if item.events:
+                    step.accounts += account_events(message)
                 step.frames(item)
             else:
+                if isinstance(item, Connected | Disconnected):
+                    step.accounts += account_events(message)
                 step.control(item)
         return step.result()
 

@@ -16,22 +16,40 @@ import msgspec
 from tickloom.messages.market import NS, Instrument
 
 Reason = Literal[
-    "unknown_contract", "not_finite", "off_grid", "size_negative", "size_zero", "size_large", "future", "late", "jump"
+    "unknown_contract",
+    "not_finite",
+    "off_grid",
+    "out_of_range",
+    "size_negative",
+    "size_zero",
+    "size_large",
+    "future",
+    "old",
+    "late",
+    "regressing",
+    "duplicate",
+    "jump",
 ]
 
 REASONS: dict[Reason, str] = {
     "unknown_contract": "no instrument is known for the contract, so its tick size is not",
     "not_finite": "the price is not a finite number",
     "off_grid": "the price is not a multiple of the tick size",
+    "out_of_range": "the price lies outside the contract's range",
     "size_negative": "the size is below zero",
     "size_zero": "the size is zero and the rules say reject",
     "size_large": "the size is above the largest allowed",
     "future": "the stamp lies further ahead of its receipt than allowed",
+    "old": "the stamp lies further behind its receipt than allowed",
     "late": "the stamp lies further behind the contract's newest than the lateness allowed",
+    "regressing": "the stamp lies behind the contract's newest and the rules say reject",
+    "duplicate": "a print equal in stamp, price, size and side was accepted before, with the newest stamp",
     "jump": "the price left the band around the last one and the prints after it did not confirm the move",
 }
 
-PASSABLE: frozenset[Reason] = frozenset({"size_zero", "size_large", "jump"})
+PASSABLE: frozenset[Reason] = frozenset(
+    {"out_of_range", "size_zero", "size_large", "old", "regressing", "duplicate", "jump"}
+)
 """What a dry run lets pass. The others have no price on the grid, no tick size, no bar that is still open, or a stamp
 that would make every honest print after it late."""
 
@@ -41,13 +59,20 @@ GRID_TOLERANCE = 1e-6
 MAX_TICKS = 2**40
 """Largest magnitude of a price in ticks: keeps `price * size` sums far from the end of int64."""
 
+MAX_RECENT = 64
+"""Most prints with the newest stamp that are kept to tell a duplicate."""
+
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of validation.
 
     `band` is the largest move from the last accepted price, as a fraction of it, that passes unconfirmed, but never
-    less than `band_ticks`; `confirm` is how many consecutive prints near one another make a move of a jump.
-    `lateness_ns` and `future_ns` bound the stamp against the contract's newest and against the receipt.
+    less than `band_ticks`; `confirm` is how many consecutive prints near one another make a move of a jump. The last
+    accepted price is a robust reference, because no print becomes one that was not within the band or confirmed.
+    `price_low` and `price_high` (in points; None: no bound) are the contract's range. `lateness_ns` bounds a stamp
+    against the contract's newest, `future_ns` and `max_age_ns` (0: no bound) against its receipt, by the gateway's
+    clock as far as that was measured. `regressing` and `duplicates` are accepted unless the rules say reject: real
+    feeds have stamps that go back a little, and equal trades in the same instant.
     In a `dry_run` what is `PASSABLE` is named, counted as flagged, and passes.
     """
 
@@ -56,14 +81,25 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     confirm: int = 3
     max_size: int = 1_000_000
     zero_size: Literal["accept", "reject"] = "reject"
+    price_low: float | None = None
+    price_high: float | None = None
     lateness_ns: int = 10 * NS
     future_ns: int = 5 * NS
+    max_age_ns: int = 0
+    regressing: Literal["accept", "reject"] = "accept"
+    duplicates: Literal["accept", "reject"] = "accept"
     dry_run: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("band", "band_ticks", "confirm", "max_size", "lateness_ns", "future_ns"):
+        for name in ("band", "band_ticks", "confirm", "max_size", "lateness_ns", "future_ns", "max_age_ns"):
             if getattr(self, name) < (1 if name in ("confirm", "max_size") else 0):
                 raise ValueError(f"validation.{name} is {getattr(self, name)}; it must not be that small")
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The contract's range in points; without bounds, all numbers."""
+        low = -math.inf if self.price_low is None else self.price_low
+        return low, math.inf if self.price_high is None else self.price_high
 
 
 class Held(msgspec.Struct, frozen=True, gc=False):
@@ -77,12 +113,20 @@ class Held(msgspec.Struct, frozen=True, gc=False):
     side: int
 
 
+Row = tuple[int, int, int]
+"""(ticks, size, side) of a print."""
+
+
 class Reference(msgspec.Struct, frozen=True, gc=False):
-    """What is known of a contract when a print arrives: its newest stamp, its last accepted price, prints held."""
+    """What is known of a contract when a print arrives: its newest stamp, its last accepted price, prints held.
+
+    `recent` are the last prints accepted with that stamp, at most `MAX_RECENT`, where duplicates are rejected.
+    """
 
     newest_ns: int = -(2**63)
     last: int | None = None
     held: tuple[Held, ...] = ()
+    recent: tuple[Row, ...] = ()
 
 
 def on_grid(instrument: Instrument, price: float) -> int | None:
@@ -100,21 +144,63 @@ def within_band(rules: Rules, anchor: int, ticks: int) -> bool:
 
 
 def check_row(
-    rules: Rules, instrument: Instrument, newest_ns: int, ts_ns: int, price: float, size: int, recv_ns: int
+    rules: Rules,
+    instrument: Instrument,
+    reference: Reference,
+    ts_ns: int,
+    price: float,
+    size: int,
+    side: int,
+    gateway_ns: int,
 ) -> Reason | None:
-    """Return why a print is refused on its own and against the newest stamp, or None. Jumps are judged by `fold`."""
+    """Return why a print is refused on its own and against what was accepted, or None. Jumps are judged by `fold`.
+
+    `gateway_ns` is its receipt by the gateway's clock.
+    """
     if not math.isfinite(price):
         return "not_finite"
-    if on_grid(instrument, price) is None:
+    ticks = on_grid(instrument, price)
+    if ticks is None:
         return "off_grid"
+    low, high = rules.range
+    if not low <= price <= high:
+        return "out_of_range"
     if size < 0:
         return "size_negative"
     if size == 0 and rules.zero_size == "reject":
         return "size_zero"
     if size > rules.max_size:
         return "size_large"
-    if ts_ns > recv_ns + rules.future_ns:
+    if ts_ns > gateway_ns + rules.future_ns:
         return "future"
-    if ts_ns < newest_ns - rules.lateness_ns:
+    if rules.max_age_ns and ts_ns < gateway_ns - rules.max_age_ns:
+        return "old"
+    if ts_ns < reference.newest_ns - rules.lateness_ns:
         return "late"
+    if rules.regressing == "reject" and ts_ns < reference.newest_ns:
+        return "regressing"
+    if rules.duplicates == "reject" and ts_ns == reference.newest_ns and (ticks, size, side) in reference.recent:
+        return "duplicate"
     return None
+
+
+def why(reason: Reason, rules: Rules, instrument: Instrument, reference: Reference, gateway_ns: int) -> str:
+    """Return the words that condemn a print, with the reference it was held against."""
+    held_against = {
+        "off_grid": lambda: f"tick size {instrument.tick_size:g}",
+        "out_of_range": lambda: "range {:g} to {:g}".format(*rules.range),
+        "size_large": lambda: f"largest {rules.max_size:,}",
+        "future": lambda: f"received at {gateway_ns} ns, allowed {rules.future_ns} ns",
+        "old": lambda: f"received at {gateway_ns} ns, allowed {rules.max_age_ns} ns",
+        "late": lambda: f"newest {reference.newest_ns} ns, allowed {rules.lateness_ns} ns",
+        "regressing": lambda: f"newest {reference.newest_ns} ns",
+        "jump": lambda: _band(rules, instrument, reference),
+    }.get(reason)
+    return REASONS[reason] if held_against is None else f"{REASONS[reason]}: {held_against()}"
+
+
+def _band(rules: Rules, instrument: Instrument, reference: Reference) -> str:
+    if reference.last is None:
+        return "there was no price before it"
+    band = max(rules.band * abs(reference.last), rules.band_ticks)
+    return f"last {instrument.to_price(reference.last):g}, band {band * instrument.tick_size:g} either way"

@@ -53,7 +53,7 @@ def test_what_is_missing_follows_from_what_both_have_delivered_and_how_the_old_o
 def test_where_stamps_go_astray_the_new_connection_must_have_begun_so_much_earlier():
     astray = tracker(100, 95)
     both = overlap_of([10, 20], [18, 25])
-    assert missing(both, ["A"], astray, lambda _: 7, answered=False) == [Missing("A", 15, 21)]
+    assert missing(both, ["A"], astray, lambda _: 7, answered=False) == [Missing("A", 10, 21)]
     assert missing(both, ["A"], tracker(), lambda _: 7, answered=False) == []
 
 

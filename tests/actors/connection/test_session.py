@@ -148,7 +148,16 @@ class Story:
 
 @contextlib.asynccontextmanager
 async def trading(
-    net, connections: int, *contracts: Instrument, hub="market", policy=QUICK, align=5.0, lag=3.0, run=True, **more
+    net,
+    connections: int,
+    *contracts: Instrument,
+    hub="market",
+    policy=QUICK,
+    align=5.0,
+    lag=3.0,
+    drain=1.0,
+    run=True,
+    **more,
 ):
     """A market with room for some connections, and a running session that follows contracts."""
     story = Story()
@@ -157,7 +166,7 @@ async def trading(
         settings = HubSettings(url=f"{peer.url}/hubs/{hub}", close_timeout=0.5, connect_timeout=2.0)
         session = HubSession(
             hub, lambda token: HubConnection(settings, token, http), Decoder(), story.emit, new_token=story.new_token,
-            on_link=story.on_link, policy=policy, timing=Timing(align=align, lag=lag, drain=1.0, housekeeping=0.02), **more,
+            on_link=story.on_link, policy=policy, timing=Timing(align=align, lag=lag, drain=drain, housekeeping=0.02), **more,
         )  # fmt: skip
         for contract in contracts:
             await session.subscribe(contract)
@@ -561,6 +570,21 @@ def test_an_old_connection_that_does_not_answer_any_more_proves_nothing_by_its_s
             [gap] = story.of(Gap)
             assert (gap.from_ns, gap.to_ns) == (START + 2 * NS // 10, START + 4 * NS // 10 + 1)
             assert "did not answer" in gap.cause
+
+    asyncio.run(test())
+
+
+def test_after_a_link_is_lost_amid_a_renewal_the_next_renewal_waits_for_nothing(net):
+    async def test():
+        async with trading(net, 4, A, lateness_ns=0, align=0.05, drain=60.0) as (market, session, story, _):
+            await market.tick()
+            renewal = asyncio.create_task(session.renew(Secret("second"), "the token was renewed"))
+            await market.until(lambda: len(market.desks) == 2 and market.desks[1].subscribed == {"CON.A"})
+            market.desks[1].caller.cut()
+            market.desks[0].caller.cut()
+            await renewal
+            await story.until(lambda: any(each.connection >= 3 for each in story.of(Connected)))
+            assert await session.renew(Secret("third"), "the token was renewed") is True  # within the test's patience
 
     asyncio.run(test())
 

@@ -1,0 +1,1 @@
+"""Account events to whoever subscribed."""
