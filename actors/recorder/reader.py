@@ -248,7 +248,12 @@ class LogReader:
         """Find segments that do not go on where the one before them ends."""
         ends: int | None = None
         known = False
+        headless: Scan | None = None
         for found in self.segments:
+            if headless is not None and not known and found.header is not None and found.header.after_seq is not None:
+                what = f"its header is cut short, yet the log goes on after number {found.header.after_seq}"
+                yield DamagedLog(headless.path, headless.number, None, 0, what)
+            headless = headless or (found if found.header is None and found.torn is not None else None)
             if known and found.header is not None and found.header.after_seq != ends:
                 before = found.header.after_seq
                 what = f"it goes on after number {before}, but the segment before it ends with {ends}"
