@@ -74,10 +74,15 @@ class Sequencer:
                 self._prints += (len(item.prints) if item.prints else 0) + sum(bad.prints for bad in item.malformed)
             return True
 
-    def put(self, item: Intake) -> None:
-        """Hand `item` on, waiting for room. For threads that may block."""
+    def put(self, item: Intake, timeout: float | None = None) -> bool:
+        """Hand `item` on, waiting for room, `timeout` seconds at most. For threads that may block.
+
+        False: there was no room in time, or an outlet takes nothing any more; nothing was done.
+        """
         while not self.offer(item):
-            self._full().put(NUDGE, sender="sequencer")
+            if not self._full().put(NUDGE, sender="sequencer", timeout=timeout):
+                return self.offer(item)
+        return True
 
     async def put_async(self, item: Intake) -> None:
         """Hand `item` on, waiting for room without blocking the event loop."""

@@ -31,9 +31,10 @@ from tickloom.messages.reports import Health, Statistics
 from tickloom.recovery import seeds
 from tickloom.streams import BarStream
 from tickloom.summary import Summary
-from tickloom.supervision import NOTHING, ActorDead, ActorView, Clock, StopReport, Tree
+from tickloom.supervision import NOTHING, ActorDead, ActorView, Clock, StopReport, Tree, TreeStopped
 from tickloom.supervision.faults import FaultPlan
 from tickloom.wiring import (
+    APP,
     CHECKPOINT,
     FINEST,
     HEALTH,
@@ -55,6 +56,9 @@ DRAIN_S = 60.0
 REFUSED_S = 15.0
 """Longest a disk that refuses files is waited for then."""
 
+APP_S = 5.0
+"""Longest each of the program's own actors is waited for then."""
+
 STREAM_CAPACITY = 10_000
 """Bars a stream holds for a reader that is slow, unless it says otherwise."""
 
@@ -73,6 +77,8 @@ class Engine:
             self.tree.seed(path, state)
         self._final: dict[str, Any] = {}
         self._ended = False
+        self.patience = DRAIN_S
+        """Longest any one actor is waited for when the engine ends, in seconds."""
         self.unwritten: tuple[str, ...] = ()
         """What the disk refused, each a sentence; known once the engine was drained."""
 
@@ -97,7 +103,13 @@ class Engine:
     # --- ending ------------------------------------------------------------
 
     def drain(self) -> None:
-        """Let everything queued be handled, actor by actor along the flow. The input must have ended."""
+        """Let everything queued be handled, actor by actor along the flow. The input must have ended.
+
+        Raises:
+            TreeStopped: the tree has ended by itself; see `bury`.
+        """
+        if not self.tree.running:
+            raise TreeStopped(f"{self.tree.name}: the tree does not run")
         wires = self.wires
         timeframes = [timeframe_path(each) for each in wires.timeframes]
         if wires.checkpoint is not None:
@@ -112,8 +124,9 @@ class Engine:
                 self.unwritten += (f"the files in {wires.out} are incomplete: the disk refused them{why}",)
         self._drain(LEDGER)
         self._drain(HISTORY)
-        self.tree.settle(PUBLISHER, DRAIN_S)
-        self.tree.ref(PUBLISHER).ask(CloseAll(), DRAIN_S)
+        self.tree.settle(PUBLISHER, self.patience)
+        self.tree.ref(PUBLISHER).ask(CloseAll(), self.patience)
+        self._drain_app()
         measured = (STATISTICS,) if wires.settings.flags.bounded_statistics else ()
         for path in measured:
             self._drain(path)
@@ -127,10 +140,30 @@ class Engine:
         self._final = {path: self.committed(path) for path in paths}
         self._ended = True
 
-    def _drain(self, path: str, patience: float = DRAIN_S) -> bool:
+    def _drain_app(self) -> None:
+        """Give the program's own actors what is left for them, within bounds: it is the program's code that runs."""
+        if self.wires.app is None:
+            return
+        for view in self.tree.snapshot().find(APP).children:
+            patience = 0.0 if view.breaker == "open" else APP_S
+            if view.kind != "supervisor" and not self.tree.settle(view.path, min(patience, self.patience)):
+                left = self.tree.snapshot().find(view.path)
+                why = f"; it failed last of {left.last_failure.cause}" if left.last_failure is not None else ""
+                self.unwritten += (f"{view.path} did not finish, and {left.depth} bars wait for it in vain{why}",)
+            self.tree.drain(view.path, APP_S)
+
+    def bury(self) -> None:
+        """Make up the account of a tree that has ended by itself: what was committed by then stands."""
+        self._ended = True
+        self.unwritten += (
+            f"the actor tree had ended by itself ({self.tree.wait(0)}): what was queued then is in no bar and counts "
+            f"as lost; its last events say why",
+        )
+
+    def _drain(self, path: str, patience: float | None = None) -> bool:
         """Wait until the actor has handled everything, across whatever restarts that takes; end it. False: in vain."""
-        settled = self.tree.settle(path, patience)
-        self.tree.drain(path, DRAIN_S)
+        settled = self.tree.settle(path, self.patience if patience is None else min(patience, self.patience))
+        self.tree.drain(path, self.patience)
         return settled
 
     def stop(self, timeout: float | None = None) -> StopReport:
@@ -239,13 +272,15 @@ class Engine:
         state: HistoryState | None = self.committed(HISTORY)
         return HistoryState() if state is None else state
 
-    def table(self, contract: str, timeframe: str, last: int | None = None) -> pa.Table:
+    def table(self, contract: str, timeframe: str, last: int | None = None, *, partial: bool = False) -> pa.Table:
         """Return closed bars as a table; see `Session.table`.
 
         Raises:
-            UsageError: the timeframe is not built here.
+            UsageError: the timeframe is not built here, or `last` is below zero.
         """
-        return table(self.history(), contract, self._known(timeframe), last)
+        if last is not None and last < 0:
+            raise UsageError(f"last is {last}: it is how many of the newest bars to return; leave it out for all")
+        return table(self.history(), contract, self.known(timeframe), last, partial=partial)
 
     def latest(self, contract: str) -> Latest:
         """Return the bar of each timeframe that is open (or closed last), and the closes before it."""
@@ -257,7 +292,7 @@ class Engine:
         Raises:
             UsageError: the timeframe is not built here.
         """
-        return self.history().windows.get((contract, self._known(timeframe)), Window(NONE_KEPT))
+        return self.history().windows.get((contract, self.known(timeframe)), Window(NONE_KEPT))
 
     def stream(self, contract: str, timeframe: str, *, partial: bool, capacity: int) -> BarStream:
         """Subscribe to bars.
@@ -266,7 +301,7 @@ class Engine:
             UsageError: the timeframe is not built here, or the session has ended.
         """
         subscription = Subscription(
-            contract, self._known(timeframe) if timeframe else "", partial=partial, capacity=capacity
+            contract, self.known(timeframe) if timeframe else "", partial=partial, capacity=capacity
         )
         publisher = self.tree.ref(PUBLISHER)
         if self._ended:
@@ -281,7 +316,12 @@ class Engine:
 
         return BarStream(subscription, cancel)
 
-    def _known(self, timeframe: str) -> str:
+    def known(self, timeframe: str) -> str:
+        """Return the canonical name of a timeframe that is built here.
+
+        Raises:
+            UsageError: it is not built here.
+        """
         wanted = Timeframe.parse(timeframe)
         if wanted not in self.wires.timeframes:
             built = ", ".join(str(each) for each in self.wires.timeframes)

@@ -8,11 +8,13 @@ that have to wait return something to await.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import itertools
 import logging
 import secrets
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +37,7 @@ from tickloom.config.credentials import Credentials, load_credentials
 from tickloom.config.secrets import Secret
 from tickloom.config.settings import Settings
 from tickloom.config.sources import load
+from tickloom.embedding import Embedding
 from tickloom.engine import STREAM_CAPACITY, Engine
 from tickloom.errors import Cancelled, FeedLostError, UsageError
 from tickloom.messages.control import SessionStopped
@@ -44,10 +47,10 @@ from tickloom.preflight import Cleared, check_folders, clear, find
 from tickloom.recovery import Recovered, recover
 from tickloom.streams import BarStream
 from tickloom.summary import Summary
-from tickloom.supervision import NOTHING, ActorView, Event, StartError, SystemClock
+from tickloom.supervision import NOTHING, ActorView, Event, StartError, SystemClock, TreeStopped
 from tickloom.supervision.faults import FaultPlan
 from tickloom.waiting import ASK_S, CALLED_OFF, Pending, run
-from tickloom.wiring import CLOCK, HTTP, MARKET, RECORDER, TOKEN
+from tickloom.wiring import CLOCK, HTTP, MARKET, RECORDER, TOKEN, Specs
 
 _numbers = itertools.count(1)
 _log = logging.getLogger("tickloom.session")
@@ -55,8 +58,11 @@ _log = logging.getLogger("tickloom.session")
 FIRST_LINK_S = 30.0
 """Longest `start` waits for the first connection to be up; a feed that was up once is waited for without end."""
 
+EXIT_S = 2.0
+"""Longest any one actor is waited for when a session was forgotten and the interpreter ends."""
 
-class Session:
+
+class Session(Embedding):
     """Live bars. Use it with `with` (any thread) or `async with` (any event loop).
 
     Args: config: settings, a path of a settings file, or a mapping of `section.key` to value on top of the usual
@@ -76,6 +82,7 @@ class Session:
         faults: FaultPlan | None = None,
         dashboard_key: Secret | None = None,
     ) -> None:
+        super().__init__()
         if isinstance(config, Settings):
             self.settings = config
         elif isinstance(config, Mapping):
@@ -93,9 +100,11 @@ class Session:
         self._following = threading.Lock()
         self._summary: Summary | None = None
         self._began_ns = 0
-        self._async = False
+        self._begun = False
+        self._at_exit: Callable[[], None] | None = None
         self._linked = threading.Event()
         self._feed_lost: str | None = None
+        self._refused = False
         self._trouble = ""
         self._recovered: Recovered | None = None
         self._stopping = threading.Lock()
@@ -116,8 +125,16 @@ class Session:
             GatewayUnreachable: the gateway does not answer.
             FeedLostError: it does, but its market hub does not.
         """
-        if self._engine is not None:
-            raise UsageError("a session is started once: make another")
+        with self._following:
+            if self._begun:
+                raise UsageError("a session is started once: make another")
+            self._begun = True
+        try:
+            self._start(cancelled)
+        finally:
+            self._begun = self._engine is not None  # one that came to nothing leaves nothing: it may be tried again
+
+    def _start(self, cancelled: Callable[[], bool]) -> None:
         settings = self.settings
         out = Path(settings.sinks.out) if settings.sinks.out else None
         record = Path(settings.recorder.dir) if settings.recorder.dir else None
@@ -135,6 +152,7 @@ class Session:
             parts = self._gather(out, log, credentials, cleared)
             name = f"tickloom-{next(_numbers)}"
             engine = put_together(parts, name, self._clock, self._faults, lambda: self._instruments)
+            self._begin_feedings(engine)
         except BaseException:
             if log is not None:
                 log.abandon()
@@ -147,6 +165,7 @@ class Session:
                 log.abandon()
             raise (_plain(error) if isinstance(error, StartError) else error) from None
         self._engine, self._parts = engine, parts
+        self._at_exit = stop_at_exit(self)
         try:
             self._await_link(cancelled)
         except BaseException:
@@ -155,10 +174,14 @@ class Session:
         if self._feed_lost is not None:
             lost = self._feed_lost
             self.stop()
-            raise UsageError(lost) if "refused" in lost and "trades of" in lost else FeedLostError(lost)
+            raise UsageError(lost) if self._refused else FeedLostError(lost)
 
     def stop(self) -> Summary:
-        """End the feed, let everything received be handled and written, and return the account. Twice is once."""
+        """End the feed, let everything received be handled and written, and return the account. Twice is once.
+
+        When the actor tree had ended by itself there is an account all the same, of what was handled by then, and
+        `unwritten` says so.
+        """
         with self._stopping:
             if self._summary is not None:
                 return self._summary
@@ -166,10 +189,16 @@ class Session:
             wires = engine.wires
             assert wires.sequencer is not None
             try:
-                engine.tree.drain(CLOCK)
-                engine.tree.drain("/feed")
-                wires.sequencer.put(SessionStopped(recv_ns=self._clock.wall_ns()))
-                engine.drain()
+                try:
+                    engine.tree.drain(CLOCK)
+                    engine.tree.drain("/feed")
+                    if not wires.sequencer.put(SessionStopped(recv_ns=self._clock.wall_ns()), engine.patience):
+                        _log.error(
+                            "the end of the session is not in its log: nothing took it for %g s", engine.patience
+                        )
+                    engine.drain()
+                except TreeStopped:
+                    engine.bury()
                 self._summary = engine.summary(
                     received=wires.sequencer.prints,
                     seconds=(self._clock.wall_ns() - self._began_ns) / 1e9,
@@ -182,7 +211,14 @@ class Session:
                 last_checkpoint(self._parts, engine)
             finally:
                 engine.stop()
+                if self._at_exit is not None:
+                    atexit.unregister(self._at_exit)
             return self._summary
+
+    def _stop_at_exit(self) -> None:
+        """End in order, with little patience: the interpreter is on its way out, and nobody is left to ask."""
+        self._running().patience = EXIT_S
+        self.stop()
 
     def __enter__(self) -> Session:
         self.start()
@@ -194,7 +230,6 @@ class Session:
         self.stop()
 
     async def __aenter__(self) -> Session:
-        self._async = True
         called_off = threading.Event()
         starting = asyncio.ensure_future(asyncio.to_thread(self.start, called_off.is_set))
         try:
@@ -216,16 +251,18 @@ class Session:
     # --- contracts ------------------------------------------------------------
 
     def subscribe(self, contract: str) -> Pending[Instrument]:
-        """Follow a contract from now on. Await it in a coroutine; from a thread it has happened when the call returns.
+        """Follow a contract from now on. From a thread it has happened when the call returns.
+
+        In a coroutine, or a cell of a notebook, await what it returns: the work is done beside the event loop.
 
         Raises:
             UsageError: the gateway does not know it, or refuses it.
         """
-        return Pending(lambda: self._subscribe(contract), now=not self._async)
+        return Pending(lambda: self._subscribe(contract))
 
     def unsubscribe(self, contract: str) -> Pending[None]:
-        """Follow a contract no longer; its bars stay."""
-        return Pending(lambda: self._unsubscribe(contract), now=not self._async)
+        """Follow a contract no longer; its bars stay. To be awaited in a coroutine, like `subscribe`."""
+        return Pending(lambda: self._unsubscribe(contract))
 
     def _subscribe(self, contract: str) -> Instrument:
         known = self._instruments.get(contract)
@@ -280,23 +317,33 @@ class Session:
             capacity: bars held for a slow reader; beyond it the oldest go and `BarStream.dropped` counts them.
 
         Raises:
-            UsageError: the timeframe is not built in this session.
+            UsageError: the timeframe is not built, or the contract was never followed: it would wait for ever.
         """
+        if contract:
+            self._check(contract)
         return self._running().stream(contract, timeframe, partial=partial, capacity=capacity)
 
-    def table(self, contract: str, timeframe: str, last: int | None = None) -> pa.Table:
+    def table(self, contract: str, timeframe: str, last: int | None = None, *, partial: bool = False) -> pa.Table:
         """Return closed bars as an Arrow table, oldest first; `last` limits it to the newest so many.
+
+        With `partial` the bars that are still open come last, as they are at the moment; their `close_time` is ahead.
 
         Columns: contract, open_time, close_time (UTC), open, high, low, close, volume, trades, vwap, buy_volume,
         sell_volume, revision, flags.
 
         Raises:
-            UsageError: the timeframe is not built in this session.
+            UsageError: the timeframe is not built, the contract was never followed, or `last` is below zero.
         """
-        return self._running().table(contract, timeframe, last)
+        self._check(contract)
+        return self._running().table(contract, timeframe, last, partial=partial)
 
     def latest(self, contract: str) -> Latest:
-        """Return each timeframe's open bar (or its last one), and the closes before it."""
+        """Return each timeframe's open bar (or its last one), and the closes before it.
+
+        Raises:
+            UsageError: the contract was never followed.
+        """
+        self._check(contract)
         return self._running().latest(contract)
 
     def statistics(self) -> Statistics:
@@ -374,6 +421,12 @@ class Session:
 
     # --- making ------------------------------------------------------------
 
+    def _check(self, contract: str) -> None:
+        """Refuse a contract that there is nothing of: neither followed, nor followed before, nor in the log."""
+        if contract not in self._known_instruments():
+            known = ", ".join(self._instruments) or "none"
+            raise UsageError(f"contract {contract!r} is not followed: subscribe to it first; followed: {known}")
+
     def _running(self) -> Engine:
         if self._engine is None:
             raise UsageError("the session has not been started: use `with session:` or session.start()")
@@ -381,7 +434,7 @@ class Session:
 
     def _on_link(self, link: LinkState) -> None:
         if link.state == "lost":
-            self._feed_lost = link.detail
+            self._feed_lost, self._refused = link.detail, link.refused
         elif link.state == "down":
             self._trouble = link.detail
         if link.state in ("up", "lost"):
@@ -417,7 +470,37 @@ class Session:
             on_health=self._on_health,
             http_token=self._dashboard_token,
             http_key=self._dashboard_key,
+            app=self._app_group(),
         )
+
+    # --- what `Embedding` needs ------------------------------------------------------------
+
+    def _engine_or_none(self) -> Engine | None:
+        return self._engine
+
+    def _specs(self) -> Specs:
+        return Specs(self.settings)
+
+    def _known_instruments(self) -> dict[str, Instrument]:
+        kept = {} if self._engine is None else self._engine.history().instruments
+        return {**kept, **self._instruments}
+
+
+def stop_at_exit(session: Session) -> Callable[[], None]:
+    """Have a session stopped in order when the interpreter ends, if it is still there. Before its tree is, which was
+    registered earlier."""
+    known = weakref.ref(session)
+
+    def stop() -> None:
+        held = known()
+        if held is not None and held.summary is None:
+            try:
+                held._stop_at_exit()
+            except Exception:  # noqa: BLE001 - logged, and the interpreter goes on ending
+                _log.exception("a session that was forgotten could not be stopped in order")
+
+    atexit.register(stop)
+    return stop
 
 
 def _plain(error: StartError) -> Exception:

@@ -71,6 +71,7 @@ TOKEN: Final = "/feed/token"  # noqa: S105 - a path
 MARKET: Final = "/feed/market"
 USER: Final = "/feed/user"
 CLOCK: Final = "/clock"
+APP: Final = "/app"
 
 MS: Final = 1_000_000
 

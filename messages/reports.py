@@ -27,12 +27,15 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class LinkState(msgspec.Struct, frozen=True):
-    """A hub connection's state as its actor sees it. `detail` is a sentence without secrets."""
+    """A hub connection's state as its actor sees it. `detail` is a sentence without secrets; `refused` says that a
+    link is lost because the gateway refused what was asked for, and not because it is away.
+    """
 
     hub: str
     state: Literal["connecting", "up", "down", "lost"]
     detail: str = ""
     round_trip_ns: int = 0
+    refused: bool = False
 
 
 class FeedState(msgspec.Struct, frozen=True):
