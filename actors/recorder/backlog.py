@@ -56,12 +56,14 @@ class Backlog:
                 if fresh is None:
                     continue
                 item = fresh.item
-                if isinstance(item, Frames):
+                if type(item) is Frames:
                     count = len(item.recv_ns)
                     if not count:
                         continue
                     prints = item.prints
-                    rows += count if prints is None else max(count, len(prints.price))
+                    if prints is None or (more := len(prints.price)) < count:
+                        more = count
+                    rows += more
                     taken = fresh.seq + count - 1
                 else:
                     rows += 1
