@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tickloom.actors.sinks.embedded import Sink
     from tickloom.config.credentials import Credentials
     from tickloom.config.secrets import Secret
     from tickloom.config.settings import Settings
@@ -55,6 +56,7 @@ _WHERE = {
     "Secret": "config.secrets",
     "Session": "session",
     "Settings": "config.settings",
+    "Sink": "actors.sinks.embedded",
     "Statistics": "messages.reports",
     "Summary": "summary",
     "TickloomError": "errors",
@@ -80,6 +82,7 @@ __all__ = [
     "Secret",
     "Session",
     "Settings",
+    "Sink",
     "Statistics",
     "Summary",
     "TickloomError",
