@@ -209,6 +209,8 @@ class Rest:
         if switches.history_delay_ms:
             await asyncio.sleep(switches.history_delay_ms / 1000)
         body = await self._body(request, BarsWanted)
+        if switches.history_error:
+            return _result(switches.history_error, _BARS_ERRORS, bars=None)
         spec = engine.specs.get(body.contract_id)
         checks = (spec is None, not 1 <= body.unit <= 6, body.unit_number < 1, not 1 <= body.limit <= MOST_BARS)
         if spec is None or any(checks):
@@ -217,7 +219,7 @@ class Rest:
             begin, end = math.ceil(_instant(body.start_time)), math.floor(_instant(body.end_time))
         except (ValueError, OverflowError):
             raise _bad_request("startTime and endTime must be ISO 8601 times") from None
-        now = self._now() // SECOND_NS
+        now = (self._now() - round(switches.history_lag_s * SECOND_NS)) // SECOND_NS
         bars = []
         if not body.live or engine.settings.live_data:
             bars = engine.market.bars(spec.id).roll(begin, min(end, now) + 1, body.unit, body.unit_number)

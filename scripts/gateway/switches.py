@@ -96,6 +96,8 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True):
     history_fail: Count = 0
     history_fail_status: Status = 500
     history_delay_ms: Millis = 0.0
+    history_lag_s: Seconds = 0.0
+    history_error: Count = 0
     retry_after_s: Seconds = 2.0
     connect_error: Count = 0
     subscribe_error: Count = 0
@@ -136,6 +138,8 @@ class ChaosRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     history_fail: Count | UnsetType = UNSET
     history_fail_status: Status | UnsetType = UNSET
     history_delay_ms: Millis | UnsetType = UNSET
+    history_lag_s: Seconds | UnsetType = UNSET
+    history_error: Count | UnsetType = UNSET
     retry_after_s: Seconds | UnsetType = UNSET
     connect_error: Count | UnsetType = UNSET
     subscribe_error: Count | UnsetType = UNSET

@@ -237,3 +237,20 @@ def test_log_ins_and_bars_can_be_made_to_fail(play):
         assert (await gateway.post("/api/History/retrieveBars", bars_body(), token)).status == 200
 
     play(scenario)
+
+
+def test_history_may_lag_and_may_be_refused(play):
+    async def scenario(gateway):
+        token = await gateway.login()
+        await gateway.pass_time(30)
+        path = "/api/History/retrieveBars"
+        prompt = (await answer(await gateway.post(path, bars_body(), token)))["bars"]
+        gateway.chaos(history_lag_s=20)
+        late = (await answer(await gateway.post(path, bars_body(), token)))["bars"]
+        assert late == prompt[20 // 5 :]
+        assert late
+        gateway.chaos(history_error=4)
+        refused = await answer(await gateway.post(path, bars_body(), token))
+        assert (refused["success"], refused["errorCode"], refused["bars"]) == (False, 4, None)
+
+    play(scenario)
