@@ -7,12 +7,14 @@ the recorder with its checkpoints, and the dashboard. Nothing here runs.
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Final, Literal
 
+from tickloom.actors.bars.reduce import ReduceState
 from tickloom.actors.checkpoint.files import Checkpoint
 from tickloom.actors.checkpoint.files import write as write_checkpoint
 from tickloom.actors.checkpoint.shell import CheckpointActor
@@ -22,6 +24,8 @@ from tickloom.actors.connection.address import open_session
 from tickloom.actors.connection.dial import HubSettings
 from tickloom.actors.connection.reconnect import Policy
 from tickloom.actors.connection.shell import HubActor
+from tickloom.actors.healing.core import Pace
+from tickloom.actors.healing.shell import HealingActor, Missing
 from tickloom.actors.health.shell import actor_state
 from tickloom.actors.http.shell import HttpActor
 from tickloom.actors.http.views import Views
@@ -30,18 +34,20 @@ from tickloom.actors.recorder.writer import LogWriter
 from tickloom.actors.sequencer import Sequencer
 from tickloom.actors.token.core import Policy as TokenPolicy
 from tickloom.actors.token.shell import TokenActor
+from tickloom.actors.validation.fold import ValidationState
 from tickloom.beginning import left_behind, missing, session_name, started
 from tickloom.config.credentials import Credentials
 from tickloom.config.secrets import Secret
 from tickloom.config.settings import Settings
 from tickloom.engine import Engine
-from tickloom.messages.market import Instrument
+from tickloom.messages.market import NS, Instrument
 from tickloom.messages.reports import Health, LinkState
 from tickloom.preflight import Cleared
 from tickloom.recovery import Recovered, fingerprint
 from tickloom.supervision import NOTHING, ActorContext, ChildSpec, Clock, Event, MailboxSpec, Ref
 from tickloom.supervision.faults import FaultPlan
 from tickloom.wiring import (
+    FINEST,
     HEALTH,
     MARKET,
     PARQUET,
@@ -166,6 +172,21 @@ def assemble(parts: Parts) -> Wires:
     def user(context: ActorContext) -> HubActor:
         return hub(context, "user", gateway.user_hub_url, gateway.accounts)
 
+    def healing(context: ActorContext) -> HealingActor:
+        assert wires.missing is not None
+        return HealingActor(
+            context,
+            missing=wires.missing,
+            sequencer=sequencer(),
+            token=context.ref(TOKEN),
+            statistics=context.ref(STATISTICS) if settings.flags.bounded_statistics else None,
+            pace=Pace(round(settings.session.heal_delay_s * NS), settings.session.heal_patience_s * NS),
+            live=gateway.live,
+            chance=random.random,
+            api_url=gateway.api_url,
+            open_session=lambda: open_session(gateway.ca_file or None),
+        )
+
     def clock(context: ActorContext) -> ClockActor:
         paths = [HEALTH] + [STATISTICS] * settings.flags.bounded_statistics + [PARQUET] * (parts.out is not None)
         listeners = tuple(context.ref(path) for path in paths)
@@ -195,6 +216,7 @@ def assemble(parts: Parts) -> Wires:
         specs.child("token", token, MailboxSpec(capacity=16)),
         specs.child("market", market, MailboxSpec(capacity=16)),
         *([specs.child("user", user, MailboxSpec(capacity=16))] if gateway.accounts else []),
+        *([specs.child("healing", healing, MailboxSpec(capacity=16))] if settings.session.heal_gaps else []),
     )
     wires.accounts = bool(gateway.accounts)
     wires.clock = specs.child("clock", clock, MailboxSpec(capacity=16))
@@ -221,6 +243,7 @@ def put_together(
     wires = assemble(parts)
     engine = Engine(wires, name=name, clock=clock, faults=faults)
     wires.views = _views(engine, instruments, parts.began_ns)
+    wires.missing = lambda: _missing(engine)
     outlets = [engine.tree.ref(VALIDATION)]
     if parts.log is not None:
         wires.states = engine.states
@@ -244,6 +267,13 @@ def last_checkpoint(parts: Parts, engine: Engine) -> None:
         write_checkpoint(log.directory, parts.seal(states))
     except OSError as error:
         _log.warning("no checkpoint could be written in %s: %s; the next session reads the log", log.directory, error)
+
+
+def _missing(engine: Engine) -> Missing:
+    """Return what the bars wait for, as the folds have committed it."""
+    reduced: ReduceState = engine.committed(FINEST) or ReduceState()
+    validated: ValidationState = engine.committed(VALIDATION) or ValidationState()
+    return Missing(reduced.repairs, validated.instruments)
 
 
 def _tell(health: Ref, event: Event) -> None:

@@ -49,6 +49,9 @@ BATCH_ROWS = 65_536
 """And about the most prints."""
 
 
+_TELLING = ("timeframes", "grace_ms", "lateness_ms", "emit_empty", "heal_gaps", "heal_patience_s")
+
+
 class Recovered(msgspec.Struct, frozen=True):
     """What a log comes to.
 
@@ -151,7 +154,7 @@ def fingerprint(settings: Settings) -> str:
     session = plain["session"]
     telling = {
         "version": metadata.version("tickloom"),
-        "session": [session[key] for key in ("timeframes", "grace_ms", "lateness_ms", "emit_empty")],
+        "session": [session[key] for key in _TELLING],
         **{key: plain[key] for key in ("validation", "flags", "calendars", "instruments")},
     }
     return hashlib.sha256(msgspec.json.encode(telling, order="deterministic")).hexdigest()

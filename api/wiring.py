@@ -21,6 +21,7 @@ from tickloom.actors.bars.reduce import ReduceFold
 from tickloom.actors.bars.shell import FinestActor, TimeframeActor
 from tickloom.actors.checkpoint.states import States
 from tickloom.actors.health.fold import HealthFold, Limits
+from tickloom.actors.healing.shell import Missing
 from tickloom.actors.health.shell import HealthActor
 from tickloom.actors.http.views import Views
 from tickloom.actors.ledger.fold import LedgerFold
@@ -72,6 +73,7 @@ MARKET: Final = "/feed/market"
 USER: Final = "/feed/user"
 CLOCK: Final = "/clock"
 APP: Final = "/app"
+HEALING: Final = "/feed/healing"
 
 MS: Final = 1_000_000
 
@@ -104,6 +106,7 @@ class Wires:
     http: ChildSpec | None = None
     app: ChildSpec | None = None
     views: Views | None = None
+    missing: Callable[[], Missing] | None = None
     accounts: bool = False
     look: Callable[[], ActorView] | None = None
     resize: Callable[..., object] | None = None
@@ -170,8 +173,8 @@ def reduce_fold(settings: Settings) -> ReduceFold:
     session = settings.session
     grace, lateness = session.grace_ms * MS, session.lateness_ms * MS
     if settings.flags.columnar:
-        return ReduceFold(grace, lateness)
-    return ReduceFold(grace, lateness, vector_rows=ROW_BY_ROW, column_rows=ROW_BY_ROW)
+        return ReduceFold(grace, lateness, patience)
+    return ReduceFold(grace, lateness, patience, vector_rows=ROW_BY_ROW, column_rows=ROW_BY_ROW)
 
 
 def bucket_rules(settings: Settings, timeframe: Timeframe) -> Callable[[str], BucketRule]:
@@ -189,6 +192,7 @@ def bucket_rules(settings: Settings, timeframe: Timeframe) -> Callable[[str], Bu
 
 def hours(settings: Settings) -> Callable[[str], Sessions]:
     """Return a lookup from contract to its sessions. Each caller gets its own: they remember."""
+    patience = session.heal_patience_s * 1000 * MS if session.heal_gaps else 0
     made: dict[str, Sessions] = {}
 
     def sessions(contract: str) -> Sessions:

@@ -154,6 +154,16 @@ class SessionSettings(Section, frozen=True, kw_only=True):
             raise SettingsError(f"session.timeframes: {error}", "session.timeframes") from None
         msgspec.structs.force_setattr(self, "timeframes", frames)
         contracts = tuple(dict.fromkeys(contract.strip() for contract in self.contracts))
+    heal_delay_s: Annotated[
+        float,
+        Meta(description="How long after a missing stretch has ended history is asked for it: it lags.", ge=0, le=3600),
+    ] = 3.0
+    heal_patience_s: Annotated[
+        int,
+        Meta(
+            description="How long bars with a gap wait for history before they are final as they are.", ge=1, le=86_400
+        ),
+    ] = 600
         if any(not contract or any(mark in contract for mark in "/\\\0 ") for contract in contracts):
             raise SettingsError(
                 'session.contracts has an id that is empty or has a space or a slash: write it like "CON.F.US.MNQ.Z25"',

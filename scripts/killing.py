@@ -197,6 +197,7 @@ def run(
             f"gateway.user_hub_url={emulator.user_hub_url}",
             f"session.contracts={','.join(CONTRACTS)}",
             f"session.timeframes={','.join(TIMEFRAMES)}",
+            "session.heal_gaps=false",  # the bars are compared with the prints that were received
             f"recorder.dir={log}",
             "recorder.batch_ms=10",
             "recorder.sync_ms=200",
