@@ -109,7 +109,7 @@ def test_a_token_that_lives_seconds_is_renewed_and_no_tick_is_lost_or_doubled(
 def test_a_link_that_breaks_is_a_gap_its_bars_are_flagged_and_the_rest_is_right(
     start: Callable[..., tuple[Emulator, tickloom.Session]], tmp_path: Path
 ) -> None:
-    emulator, session = start()
+    emulator, session = start(session__heal_gaps=False)
     down, up = threading.Event(), threading.Event()
     with session:
         session.on_health(lambda health: (down if health.links.get("market") != "up" else up).set())
