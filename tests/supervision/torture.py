@@ -111,7 +111,7 @@ class Looper(AsyncActor):
 
 
 def build(actors, rng):
-    """A tree of `actors` actors in groups of ten, with every strategy, policy and kind."""
+    """A tree of `actors` actors in groups of ten, with every strategy, policy and kind, some in crews."""
     paths = [f"/g{n // 10}/a{n % 10}" for n in range(actors)]
     groups = []
     for g in range(actors // 10):
@@ -129,9 +129,17 @@ def build(actors, rng):
             breaker = None
             if rng.random() < 0.3:
                 breaker = BreakerSpec(3, reset_timeout=0.05, max_reset_timeout=0.2, probe_time=0.05)
-            mailbox = MailboxSpec(rng.choice((1, 4, 32)), policy, conflate=conflate)
             children.append(
-                ChildSpec(f"a{n}", start, backoff=QUICK, breaker=breaker, mailbox=mailbox, max_batch=8, poison_after=2)
+                ChildSpec(
+                    f"a{n}",
+                    start,
+                    backoff=QUICK,
+                    breaker=breaker,
+                    mailbox=MailboxSpec(rng.choice((1, 4, 32)), policy, conflate=conflate),
+                    max_batch=8,
+                    poison_after=2,
+                    crew="" if kind == "loop" else rng.choice(("", "", f"of g{g}", "of all")),
+                )
             )
         strategy = rng.choice(("one_for_one", "one_for_one", "one_for_all", "rest_for_one"))
         groups.append(ChildSpec(f"g{g}", SupervisorSpec(tuple(children), strategy, intensity=10**9), backoff=QUICK))
