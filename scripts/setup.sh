@@ -1,4 +1,4 @@
-# Sourced by scripts/run and scripts/test: a virtual environment in .venv with Tickloom and what it needs, made once and
+# Sourced by scripts/run, scripts/test and scripts/docs: a virtual environment in .venv with Tickloom and what it needs, made once and
 # remade when pyproject.toml or constraints.txt change. Wants a Python of 3.11 or newer; TICKLOOM_PYTHON names another.
 # usage: setup EXTRAS   (e.g. setup "" or setup "[test]"); sets $PY to the environment's python.
 
@@ -15,7 +15,7 @@ find_python() {
 }
 
 setup() {
-    local extras=$1 venv=$ROOT/.venv${1:+-test} stamp want python
+    local extras=$1 venv=$ROOT/.venv${1:+-${1//[^a-z]/}} stamp want python
     want=$(cat "$ROOT/pyproject.toml" "$ROOT/constraints.txt" | cksum)
     stamp=$venv/.tickloom-setup
     PY=$venv/bin/python
