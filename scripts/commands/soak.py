@@ -8,11 +8,9 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn
-from rich.progress import Progress as Bar
 
 from tickloom.scripts import output
+from tickloom.scripts.progress import shown
 from tickloom.scripts.running import Json
 from tickloom.scripts.signals import interruptible
 from tickloom.scripts.soaking.run import Progress, Report, Soak
@@ -44,28 +42,20 @@ def soak(
     if report is not None:
         report.touch()  # a report that cannot be written is known now, not in ten minutes
     output.say(f"soaking {hours:g} h at {rate:,} prints a second: {hours * 3600 * rate:,.0f} prints")
-    with tempfile.TemporaryDirectory(prefix="tickloom-soak-") as folder, interruptible() as asked, _bar() as bar:
-        task = bar.add_task("soak", total=1.0, words="")
+    with (
+        tempfile.TemporaryDirectory(prefix="tickloom-soak-") as folder,
+        interruptible() as asked,
+        shown("soak", "prints") as told,
+    ):
 
         def show(progress: Progress) -> None:
-            bar.update(task, completed=progress.share, words=_words(progress))
+            told(progress.prints, round(progress.prints / progress.share))
 
         made = Soak(Path(folder), hours=hours, rate=rate, seed=seed, progress=show, cancelled=asked.is_set).run()
     if report is not None:
         report.write_bytes(msgspec.json.format(msgspec.json.encode(made)) + b"\n")
     output.result(made, as_json=as_json)
     _end(made)
-
-
-def _bar() -> Bar:
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[words]}"))
-    return Bar(*columns, console=console, disable=not console.is_terminal)
-
-
-def _words(progress: Progress) -> str:
-    left = round(progress.left_s)
-    return f"{progress.prints / 1e6:,.0f} M prints, {progress.rate / 1e6:.2f} M/s, {left // 60}:{left % 60:02d} left"
 
 
 def _end(made: Report) -> None:

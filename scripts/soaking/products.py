@@ -1,7 +1,7 @@
 """What the soak trades: five products that differ in tick size, hours and zone, around a weekend when clocks change.
 
-The clocks of Chicago went back on Sunday 2025-11-02 at 07:00 UTC. Two products trade right through that, one closed
-on Friday and opens on Sunday evening by the new time, one has two sittings a day, and one lives in a zone whose
+The clocks of Chicago went back on Sunday 2025-11-02 at 07:00 UTC. Three products trade right through that, one of them
+in two sittings a day; one closed on Friday and opens on Sunday evening by the new time; and one lives in a zone whose
 clocks had changed a week before.
 """
 
@@ -27,8 +27,8 @@ PRODUCTS: Final = (
         "CON.F.US.EP.Z25", "cme_equity", 1, 4, 27_300, 4, "America/Chicago", (Sitting("17:00", "16:00"),), _WORKING
     ),
     Product(
-        "CON.F.US.ZCE.Z25", "cme_grains", 1, 4, 3_000, 1, "America/Chicago",
-        (Sitting("19:00", "07:45"), Sitting("08:30", "13:20")), _WORKING,
+        "CON.F.US.HALL.Z25", "soak_hall", 1, 4, 3_000, 1, "America/Chicago",
+        (Sitting("19:00", "07:45"), Sitting("08:30", "18:15")), _WEEK,
     ),
     Product("CON.F.US.BTC.X25", "24/7@America/Chicago", 5, 1, 22_000, 2, "America/Chicago", _ALL_DAY, _WEEK),
     Product("CON.F.US.ETH.X25", "24/7@Europe/London", 1, 100, 390_000, 1, "Europe/London", _ALL_DAY, _WEEK),
@@ -36,7 +36,11 @@ PRODUCTS: Final = (
 )  # fmt: skip
 
 CALENDARS: Final[dict[str, Any]] = {
-    "soak_desk": {"zone": "America/Chicago", "sittings": [{"open": "18:00", "close": "17:00"}]}
+    "soak_desk": {"zone": "America/Chicago", "sittings": [{"open": "18:00", "close": "17:00"}]},
+    "soak_hall": {
+        "zone": "America/Chicago",
+        "sittings": [{"open": "19:00", "close": "07:45"}, {"open": "08:30", "close": "18:15"}],
+    },
 }
 """Calendars of the soak's own, as the settings have them."""
 

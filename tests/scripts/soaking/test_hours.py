@@ -44,11 +44,11 @@ def test_hours_are_counted_from_the_open_through_the_change() -> None:
 
 
 def test_a_bar_ends_with_its_sitting() -> None:
-    grains = hours("cme_grains")  # the overnight sitting ends at 07:45 Chicago, 13:45 UTC
-    opens, closes = grains.buckets(np.array([utc("2025-11-03T13:30")]), HOUR)
+    hall = hours("soak_hall")  # the overnight sitting ends at 07:45 Chicago, 13:45 UTC
+    opens, closes = hall.buckets(np.array([utc("2025-11-03T13:30")]), HOUR)
     assert (opens[0], closes[0]) == (utc("2025-11-03T13:00"), utc("2025-11-03T13:45"))
-    opens, closes = grains.buckets(np.array([utc("2025-11-03T13:30")]), 0)
-    assert (opens[0], closes[0]) == (utc("2025-11-03T01:00"), utc("2025-11-03T19:20"))
+    opens, closes = hall.buckets(np.array([utc("2025-11-03T13:30")]), 0)
+    assert (opens[0], closes[0]) == (utc("2025-11-03T01:00"), utc("2025-11-04T00:15"))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_bar_ends_with_its_sitting() -> None:
     [
         ("cme_equity", "2025-11-02T22:59", False),
         ("cme_equity", "2025-11-02T23:00", True),
-        ("cme_grains", "2025-11-03T14:00", False),
+        ("soak_hall", "2025-11-03T14:00", False),
         ("soak_desk", "2025-11-01T22:30", False),
         ("24/7@America/Chicago", "2025-11-02T07:30", True),
     ],
