@@ -8,6 +8,7 @@ import shutil
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tickloom.actors.recorder.reader import LogReader
 from tickloom.messages.control import Gap, Healed, Unhealed
 from tickloom.messages.intake import Frames
 from tickloom.scripts.emulator import Emulator
+from tickloom.supervision.faults import FaultPlan, InjectedCrash
 
 MNQ = "CON.F.US.MNQ.Z25"
 NS = 1_000_000_000
@@ -32,7 +34,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
     sessions: list[tickloom.Session] = []
     keys: dict[int, str] = {}
 
-    def make(*options: str, on: Emulator | None = None, **settings: Any) -> tuple[Emulator, tickloom.Session]:
+    def make(
+        *options: str, on: Emulator | None = None, faults: FaultPlan | None = None, **settings: Any
+    ) -> tuple[Emulator, tickloom.Session]:
         emulator = on
         if emulator is None:
             key = secrets.token_urlsafe(16)
@@ -53,7 +57,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
             **{name.replace("__", "."): value for name, value in settings.items()},
         }
         secret = tickloom.Secret(keys[id(emulator)])
-        session = tickloom.Session(config, credentials=tickloom.Credentials("tester", secret, "the test"))
+        session = tickloom.Session(
+            config, credentials=tickloom.Credentials("tester", secret, "the test"), faults=faults
+        )
         sessions.append(session)
         return emulator, session
 
@@ -153,6 +159,28 @@ def test_a_link_that_breaks_is_healed_and_the_bars_are_the_markets_own(start: St
     replayed = tickloom.replay(tmp_path / "log")
     assert replayed.digest == summary.digest
     assert compare(emulator, replayed, first_ns) == healed
+
+
+def test_a_connection_that_crashes_is_healed_and_the_bars_are_the_markets_own(start: Start, tmp_path: Path) -> None:
+    plan = FaultPlan()
+    for nth in (3, 6, 9):
+        plan.crash("/feed/market", "on_control", nth=nth)
+    emulator, session = start(faults=plan)
+    with session:
+        see(session, 2)
+        first_ns = next(iter(rows(session, "1s"))) + NS
+        for crash in range(1, 4):
+            while plan.crashes < crash:
+                with suppress(InjectedCrash):  # the asker is told
+                    session.unsubscribe("CON.F.US.EP.Z25")
+            until(lambda wanted=crash: healing(session).get("healed", 0) >= wanted, "history")  # type: ignore[misc]
+        see(session, 2)
+    summary = session.summary
+    assert summary is not None
+    assert plan.crashes == 3
+    assert (summary.gaps, summary.lost) == (3, 0)
+    assert compare(emulator, session, first_ns)["1s"] >= 3
+    assert tickloom.replay(tmp_path / "log").digest == summary.digest
 
 
 def test_history_that_lags_and_fails_for_a_while_heals_all_the_same(start: Start, tmp_path: Path) -> None:
