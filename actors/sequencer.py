@@ -3,7 +3,7 @@
 It is not an actor but a mailbox with two readers, and like a mailbox it holds a lock, for about a microsecond.
 `offer` gives the item the next sequence number and puts it into the recorder's and validation's mailboxes, both or
 neither. The order in the log is therefore the order in which validation works. Any thread may call it; nothing here
-blocks but `put`.
+blocks but `put`. Only a recorder that stands still is gone without, after a while: see `outlet`.
 
 Only the sequencer may put `Numbered` items into those two data lanes: that is why room, once seen under the lock,
 stays.
@@ -11,12 +11,15 @@ stays.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
+from tickloom.actors.outlet import LogOutlet
 from tickloom.messages.control import Gap
 from tickloom.messages.intake import Frames, Intake, Numbered
 from tickloom.supervision import Ref
@@ -35,10 +38,12 @@ class Sequencer:
     Args:
         outlets: the mailboxes' refs; the first one with no room is the one that is waited for.
         next_seq: the sequence number of the next item's first row.
+        log: the way to the recorder, if there is one.
     """
 
-    def __init__(self, outlets: Sequence[Ref], next_seq: int = 1) -> None:
+    def __init__(self, outlets: Sequence[Ref], next_seq: int = 1, log: LogOutlet | None = None) -> None:
         self._outlets = tuple(outlets)
+        self._log = log
         self._lock = threading.Lock()
         self._next = next_seq
         self._prints = 0
@@ -62,9 +67,11 @@ class Sequencer:
     def offer(self, item: Intake) -> bool:
         """Number `item` and hand it on; False, and nothing done, when an outlet has no room. Never blocks."""
         with self._lock:
-            if any(outlet.room() < 1 for outlet in self._outlets):
+            if any(outlet.room() < 1 for outlet in self._outlets) or (self._log is not None and not self._log.ready()):
                 return False
             numbered = Numbered(self._next, item)
+            if self._log is not None:
+                self._log.offer(numbered)
             for outlet in self._outlets:
                 outlet.offer(numbered, sender="sequencer")
             self._next = numbered.last_seq + 1
@@ -80,14 +87,34 @@ class Sequencer:
         False: there was no room in time, or an outlet takes nothing any more; nothing was done.
         """
         while not self.offer(item):
-            if not self._full().put(NUDGE, sender="sequencer", timeout=timeout):
+            full, patience = self._full()
+            if patience is not None and (timeout is None or patience < timeout):
+                full.put(NUDGE, sender="sequencer", timeout=patience)
+            elif not full.put(NUDGE, sender="sequencer", timeout=timeout):
                 return self.offer(item)
         return True
 
     async def put_async(self, item: Intake) -> None:
         """Hand `item` on, waiting for room without blocking the event loop."""
         while not self.offer(item):
-            await self._full().put_async(NUDGE, sender="sequencer")
+            full, patience = self._full()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await full.put_async(NUDGE, sender="sequencer")
 
-    def _full(self) -> Ref:
-        return min(self._outlets, key=lambda outlet: outlet.room())
+    def settle(self, timeout: float) -> bool:
+        """Hand on to the recorder what it is still owed, at the end of a session. False: it has no room for it."""
+        with self._lock:
+            return self._log is None or self._log.settle(timeout)
+
+    @property
+    def unlogged(self) -> int:
+        """Frames that are in bars and not in the log, because the recorder stood still."""
+        return 0 if self._log is None else self._log.lost
+
+    def _full(self) -> tuple[Ref, float | None]:
+        """Return whose room is waited for, and for how long that helps (s; None: as long as it takes)."""
+        full = min(self._outlets, key=lambda outlet: outlet.room())
+        if self._log is None or full.room() < 1:
+            return full, None
+        return self._log.ref, self._log.left_s()

@@ -29,6 +29,7 @@ from tickloom.actors.healing.shell import HealingActor, Missing
 from tickloom.actors.health.shell import actor_state
 from tickloom.actors.http.shell import HttpActor
 from tickloom.actors.http.views import Views
+from tickloom.actors.outlet import LogOutlet
 from tickloom.actors.recorder.shell import RecorderActor
 from tickloom.actors.recorder.writer import LogWriter
 from tickloom.actors.sequencer import Sequencer
@@ -41,7 +42,7 @@ from tickloom.config.secrets import Secret
 from tickloom.config.settings import Settings
 from tickloom.engine import Engine
 from tickloom.messages.market import NS, Instrument
-from tickloom.messages.reports import Health, LinkState
+from tickloom.messages.reports import Health, LinkState, RecorderState
 from tickloom.preflight import Cleared
 from tickloom.recovery import Recovered, fingerprint
 from tickloom.supervision import NOTHING, ActorContext, ChildSpec, Clock, Event, MailboxSpec, Ref
@@ -247,14 +248,24 @@ def put_together(
     outlets = [engine.tree.ref(VALIDATION)]
     if parts.log is not None:
         wires.states = engine.states
-        outlets.append(engine.tree.ref(RECORDER))
-    wires.sequencer = Sequencer(outlets, next_seq=parts.last_before + 1)
+    health = engine.tree.ref(HEALTH)
+    log = None if parts.log is None else LogOutlet(engine.tree.ref(RECORDER), clock.monotonic_ns, _stalled(health))
+    wires.sequencer = Sequencer(outlets, next_seq=parts.last_before + 1, log=log)
     wires.sequencer.offer(started(parts.settings, parts.cleared.instruments, parts.began_ns, parts.recovered))
     for left in left_behind(parts.cleared.instruments, parts.began_ns, parts.recovered):
         wires.sequencer.offer(left)
-    health = engine.tree.ref(HEALTH)
     engine.tree.subscribe(lambda event: _tell(health, event))
     return engine
+
+
+def _stalled(health: Ref) -> Callable[[bool], None]:
+    """Return what tells health that the log is gone without, or goes on."""
+
+    def tell(stalls: bool) -> None:
+        detail = "the recorder takes nothing any more: the feed goes on without the log, and a gap in it will say so"
+        health.offer(RecorderState(not stalls, detail if stalls else ""))
+
+    return tell
 
 
 def last_checkpoint(parts: Parts, engine: Engine) -> None:

@@ -196,7 +196,13 @@ class Session(Embedding):
                         _log.error(
                             "the end of the session is not in its log: nothing took it for %g s", engine.patience
                         )
+                    wires.sequencer.settle(engine.patience)
                     engine.drain()
+                    if wires.sequencer.unlogged:
+                        engine.unwritten += (
+                            f"the log in {self.settings.recorder.dir} lacks {wires.sequencer.unlogged} frames: the "
+                            f"recorder had no room for them; gaps in it say where",
+                        )
                 except TreeStopped:
                     engine.bury()
                 self._summary = engine.summary(
