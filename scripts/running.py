@@ -14,7 +14,7 @@ import typer
 from tickloom import Session, Summary
 from tickloom.actors.bars.digest import combine_digests
 from tickloom.errors import Cancelled, FeedLostError
-from tickloom.scripts import output
+from tickloom.scripts import collecting, output
 from tickloom.scripts.logs import log_event, log_health, logging_to_stderr
 from tickloom.scripts.notes import folder as notes_folder
 from tickloom.scripts.notes import noted
@@ -57,6 +57,7 @@ def _run(session: Session, title: str, seconds: float, asked: threading.Event) -
     except Cancelled:
         return session.summary or NOTHING, None
     try:
+        collecting.settle()
         session.events(log_event)
         _announce(session)
         with noted(session.dashboard, title, notes_folder()):
