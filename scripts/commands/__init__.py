@@ -25,6 +25,7 @@ MODULES: Final = {
     "soak": "soak",
     "doctor": "doctor",
     "config": "configure",
+    "bench": "bench",
 }
 """The module of each command, in the order of `--help`."""
 

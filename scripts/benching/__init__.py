@@ -1,0 +1,1 @@
+"""Benchmarks that anybody can run at home, beside peers: replay, hand-over between actors, a live session."""
