@@ -34,7 +34,7 @@ from tickloom.actors.recorder.shell import RecorderActor
 from tickloom.actors.recorder.writer import LogWriter
 from tickloom.actors.sequencer import Sequencer
 from tickloom.actors.token.core import Policy as TokenPolicy
-from tickloom.actors.token.shell import TokenActor
+from tickloom.actors.token.shell import TokenActor, clock_state, measured
 from tickloom.actors.validation.fold import ValidationState
 from tickloom.beginning import left_behind, missing, session_name, started
 from tickloom.config.credentials import Credentials
@@ -252,6 +252,8 @@ def put_together(
     log = None if parts.log is None else LogOutlet(engine.tree.ref(RECORDER), clock.monotonic_ns, _stalled(health))
     wires.sequencer = Sequencer(outlets, next_seq=parts.last_before + 1, log=log)
     wires.sequencer.offer(started(parts.settings, parts.cleared.instruments, parts.began_ns, parts.recovered))
+    if parts.cleared.clock is not None:
+        wires.sequencer.offer(measured(parts.cleared.clock, parts.began_ns))
     for left in left_behind(parts.cleared.instruments, parts.began_ns, parts.recovered):
         wires.sequencer.offer(left)
     engine.tree.subscribe(lambda event: _tell(health, event))

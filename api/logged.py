@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from tickloom.actors.recorder.reader import LogReader
-from tickloom.config.settings import InstrumentSettings, Settings, settings_from
+from tickloom.config.settings import Settings, settings_from
 from tickloom.config.timeframes import parse_timeframes
 from tickloom.errors import UsageError
 from tickloom.messages.control import AnyControl, SessionStarted
@@ -85,13 +85,13 @@ def settings_of(
     history = msgspec.structs.replace(settings.history, rows=HISTORY_ROWS, megabytes=HISTORY_MB)
     # the calendars that bars were built with, also where the settings of the recording knew nothing of the contract
     instruments = {
-        each.contract: InstrumentSettings(calendar=each.calendar)
+        each.contract: msgspec.structs.replace(settings.instrument_for(each.contract), calendar=each.calendar)
         for each in started.instruments
         if not settings.instrument_for(each.contract).calendar
     }
     return settings.replace(
         calendars=calendars,
-        instruments=instruments | settings.instruments,
+        instruments=settings.instruments | instruments,
         session=msgspec.structs.replace(session, timeframes=wanted),
         history=history,
     )

@@ -80,6 +80,9 @@ MS: Final = 1_000_000
 LARGEST_SIZE: Final = 1_000_000_000
 """Largest size of a print that is taken when nothing is validated: sums stay within int64."""
 
+MOST_RULES: Final = 4096
+"""Contracts whose rules are remembered."""
+
 ROW_BY_ROW: Final = 2**62
 """From so many rows on, arrays are used where the flag `columnar` is off: never."""
 
@@ -139,9 +142,9 @@ def timeframe_path(timeframe: object) -> str:
     return f"{BARS}/{timeframe}"
 
 
-def rules_of(settings: Settings) -> Rules:
-    """Return validation's rules as the settings say; while the flag is off, those without which there is no bar."""
-    v = settings.validation
+def rules_of(settings: Settings, contract: str = "") -> Rules:
+    """Return validation's rules for a contract; while the flag is off, those without which there is no bar."""
+    v, own = settings.validation_for(contract), settings.instrument_for(contract)
     if not settings.flags.validation:
         return Rules(
             band_ticks=2 * MAX_TICKS,
@@ -159,13 +162,28 @@ def rules_of(settings: Settings) -> Rules:
         zero_size=v.zero_size,
         lateness_ns=settings.session.lateness_ms * MS,
         future_ns=v.future_ms * MS,
+        price_low=float(own.price_low) if own.price_low else None,
+        price_high=float(own.price_high) if own.price_high else None,
+        max_age_ns=v.max_age_ms * MS,
+        regressing=v.regressing,
+        duplicates=v.duplicates,
         dry_run=v.dry_run,
     )
 
 
 def validation_fold(settings: Settings) -> ValidationFold:
     """Return validation's fold as the settings say."""
-    return ValidationFold(rules_of(settings), VECTOR_ROWS if settings.flags.columnar else ROW_BY_ROW)
+    made: dict[str, Rules] = {}
+
+    def rules(contract: str) -> Rules:
+        found = made.get(contract)
+        if found is None:
+            if len(made) >= MOST_RULES:  # names that somebody makes up must not fill the memory
+                made.clear()
+            found = made[contract] = rules_of(settings, contract)
+        return found
+
+    return ValidationFold(rules, VECTOR_ROWS if settings.flags.columnar else ROW_BY_ROW)
 
 
 def reduce_fold(settings: Settings) -> ReduceFold:

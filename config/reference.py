@@ -55,6 +55,9 @@ _TABLES_TOML = """
 # [instruments."CON.F.US.MNQ.Z25"]
 # tick_size = "0.25"
 # calendar = "cme_equity"
+# price_low = "5000"
+# price_high = "50000"
+# validation = { band = 0.05, max_size = 5000 }
 """
 
 
@@ -95,7 +98,13 @@ def render_show(loaded: Loaded) -> str:
     for name, instrument in loaded.settings.instruments.items():
         what = ", ".join(
             f"{key} {value}"
-            for key, value in (("tick size", instrument.tick_size), ("calendar", instrument.calendar))
+            for key, value in (
+                ("tick size", instrument.tick_size),
+                ("calendar", instrument.calendar),
+                ("from", instrument.price_low),
+                ("to", instrument.price_high),
+                *((f"validation.{key}", toml_value(value)) for key, value in instrument.validation.items()),
+            )
             if value
         )
         out += [
@@ -181,6 +190,9 @@ early_closes = {{ 2025-12-24 = "12:30" }}        # trading days that end early
 [instruments."CON.F.US.MNQ.Z25"]               # a contract id, or a product root like MNQ
 tick_size = "0.25"                             # in quotes, so that it is exact
 calendar = "cme_equity"
+price_low = "5000"                             # in points: prices outside are rejected as out_of_range
+price_high = "50000"
+validation = {{ band = 0.05, max_size = 5000 }}  # any key of [validation], for this one alone
 ```
 
 A local time that the clock skips means the moment of the change; one that comes twice means its first coming.

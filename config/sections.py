@@ -245,6 +245,25 @@ class ValidationSettings(Section, frozen=True, kw_only=True):
     future_ms: Annotated[
         int, Meta(description="How far ahead of its receipt a stamp may lie.", ge=0, le=86_400_000)
     ] = 5000
+    max_age_ms: Annotated[
+        int,
+        Meta(
+            description="How far behind its receipt a stamp may lie; 0: any distance, so that a feed that stalls loses "
+            "nothing.",
+            ge=0,
+            le=86_400_000,
+        ),
+    ] = 0
+    regressing: Annotated[
+        Literal["accept", "reject"], Meta(description="Prints stamped before the newest of their contract.")
+    ] = "accept"
+    duplicates: Annotated[
+        Literal["accept", "reject"],
+        Meta(
+            description="Prints equal in stamp, price, size and side to one with the newest stamp. Real markets have "
+            "them; a gateway that sends twice does, too."
+        ),
+    ] = "accept"
     dry_run: Annotated[bool, Meta(description="Name what the rules would reject, and let it pass.")] = False
 
 

@@ -43,11 +43,15 @@ class InstrumentSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the settings know better than the gateway of one contract (its id), or of a product (its root, like `MNQ`).
 
     `tick_size` is a decimal in quotes, so that it is exact; `calendar` is a calendar's name. Empty: as the gateway
-    says.
+    says. Prices outside `price_low` to `price_high` (decimals in quotes, in points; empty: no bound) are rejected.
+    `validation` are keys of that section with other values for this one.
     """
 
     tick_size: str = ""
     calendar: str = ""
+    price_low: str = ""
+    price_high: str = ""
+    validation: dict[str, Any] = {}
 
     @property
     def tick(self) -> tuple[int, int] | None:
@@ -103,8 +107,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                         ) from None
 
     def instrument_for(self, contract: str) -> InstrumentSettings:
-        """Return what is overridden for a contract: by its id, else by its product's root, else nothing."""
-        return self.instruments.get(contract) or self.instruments.get(product_root(contract)) or InstrumentSettings()
+        """Return what is overridden for a contract: key by key by its id, else by its product's root, else nothing."""
+        own, product = self.instruments.get(contract), self.instruments.get(product_root(contract))
+        if own is None or product is None or contract == product_root(contract):
+            return own or product or InstrumentSettings()
+        texts = ("tick_size", "calendar", "price_low", "price_high")
+        chosen = {name: getattr(own, name) or getattr(product, name) for name in texts}
+        return InstrumentSettings(**chosen, validation={**product.validation, **own.validation})
+
+    def validation_for(self, contract: str) -> ValidationSettings:
+        """Return validation's settings for a contract: the section's, with what is overridden for it."""
+        override = self.instrument_for(contract).validation
+        return msgspec.structs.replace(self.validation, **override) if override else self.validation
 
     def calendar_for(self, contract: str) -> Calendar:
         """Return a contract's calendar: overridden, else its product's; `utc` for all while the flag is off."""
@@ -185,18 +199,49 @@ def _calendar(name: str, entry: Any) -> Calendar:
 def _instrument(name: str, entry: Any) -> InstrumentSettings:
     if isinstance(entry, InstrumentSettings):
         entry = msgspec.to_builtins(entry)
-    keys = ("tick_size", "calendar")
+    keys = ("tick_size", "calendar", "price_low", "price_high", "validation")
     for key, value in _table(entry, f"instruments.{name}").items():
         where = f"instruments.{name}.{key}"
         if key not in keys:
             raise SettingsError(f"{where} is unknown: did you mean '{nearest(key, keys)}'?", where)
-        if not isinstance(value, str):
+        if key == "validation":
+            _rules(value, where)
+        elif not isinstance(value, str):
             raise SettingsError(f'{where} is {value!r}; it wants a text in quotes, like "0.25"', where)
     tick = entry.get("tick_size", "")
     if tick and not _is_tick(tick):
         where = f"instruments.{name}.tick_size"
         raise SettingsError(f"{where} is '{tick}'; it wants a decimal above 0, like \"0.25\"", where)
+    bounds = [_price(entry.get(key, ""), f"instruments.{name}.{key}") for key in ("price_low", "price_high")]
+    if None not in bounds and bounds[0] >= bounds[1]:  # type: ignore[operator]
+        where = f"instruments.{name}.price_low"
+        raise SettingsError(f"{where} is {bounds[0]}; it must lie below price_high ({bounds[1]})", where)
     return InstrumentSettings(**entry)
+
+
+def _rules(value: Any, where: str) -> None:
+    """Refuse what are no keys and values of the section on validation."""
+    fields = {field.name: field for field in fields_of(ValidationSettings)}
+    for key, each in _table(value, where).items():
+        if key not in fields:
+            raise SettingsError(f"{where}.{key} is unknown: did you mean '{nearest(key, fields)}'?", f"{where}.{key}")
+        try:
+            fields[key].check(each)
+        except SettingsError as error:
+            raise SettingsError(f"{where}.{str(error).removeprefix('validation.')}", f"{where}.{key}") from None
+
+
+def _price(text: Any, where: str) -> Decimal | None:
+    """Return a price written as text; None when there is none."""
+    if not text:
+        return None
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not value.is_finite():
+        raise SettingsError(f"{where} is '{text}'; it wants a decimal in points, like \"15000\"", where)
+    return value
 
 
 def _is_tick(text: str) -> bool:

@@ -71,6 +71,14 @@ class Unsubscribed(Control, frozen=True):
     contract: str
 
 
+class ClockMeasured(Control, frozen=True):
+    """How far the gateway's clock is ahead of ours (ns, negative: behind), as far as its answers told, and how far that
+    may be off."""
+
+    offset_ns: int
+    uncertainty_ns: int
+
+
 class TokenChanged(Control, frozen=True):
     """A token was obtained or renewed; only when it expires is recorded."""
 
@@ -143,6 +151,7 @@ AnyControl: TypeAlias = (
     | Subscribed
     | Unsubscribed
     | TokenChanged
+    | ClockMeasured
     | Gap
     | Healed
     | Unhealed

@@ -110,7 +110,8 @@ class Malformed(msgspec.Struct, frozen=True, gc=False):
 class Reject(msgspec.Struct, frozen=True, gc=False):
     """A print that validation refused, as it was received, with the reason code and the words that condemned it.
 
-    `tick` is its arrival number (-1 when it could not be decoded far enough to be numbered).
+    `tick` is its arrival number (-1 when it could not be decoded far enough to be numbered). `passed`: it is named
+    because the rules are tried in a dry run, and is among the trades.
     """
 
     contract: str
@@ -121,6 +122,7 @@ class Reject(msgspec.Struct, frozen=True, gc=False):
     side: int
     reason: str
     detail: str
+    passed: bool = False
 
 
 class Quote(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

@@ -52,11 +52,23 @@ from tickloom.actors.token.messages import (
 )
 from tickloom.config.credentials import Credentials
 from tickloom.config.secrets import Secret
-from tickloom.messages.control import TokenChanged
+from tickloom.messages.control import ClockMeasured, TokenChanged
 from tickloom.messages.intake import Intake
 from tickloom.messages.market import NS
-from tickloom.messages.reports import TokenState
+from tickloom.messages.reports import ClockState, TokenState
 from tickloom.supervision import NOTHING, ActorContext, AsyncActor, Exit, Ref
+
+
+def measured(bounds: tuple[int, int], now_ns: int) -> ClockMeasured:
+    """Return the record of bounds of the gateway's clock (theirs minus ours), for those who fold the log."""
+    low, high = bounds
+    return ClockMeasured(recv_ns=now_ns, offset_ns=(low + high) // 2, uncertainty_ns=(high - low + 1) // 2)
+
+
+def clock_state(bounds: tuple[int, int]) -> ClockState:
+    """Return what bounds of the gateway's clock (theirs minus ours) say of ours."""
+    low, high = bounds
+    return ClockState(-high, -low)
 
 
 class Alarm(msgspec.Struct, frozen=True):
@@ -75,7 +87,8 @@ class TokenActor(AsyncActor):
         health: told of every change.
         record: takes `TokenChanged` for the log; must not block.
         policy: when to renew.
-        open_session, api_url: how to reach the gateway.
+        clock: how far our clock is from the gateway's, as far as it was measured before the start.
+        open_session, api_url, patience: how to reach the gateway, and how long to wait for it.
     """
 
     def __init__(
@@ -205,10 +218,21 @@ class TokenActor(AsyncActor):
         assert self._rest is not None
         await self._obtain(self._rest.validate(token))
 
+    async def _measured(self, request: Any) -> Any:
+        """Await a request, and tell what its answer says of our clock."""
+        assert self._rest is not None
+        try:
+            return await request
+        finally:
+            bounds = self._rest.skew.bounds
+            if bounds is not None:
+                self._health.offer(clock_state(bounds))
+                self._record(measured(bounds, self.context.clock.wall_ns()))
+
     async def _obtain(self, request: Any) -> None:
         assert self._rest is not None
         try:
-            token: Secret = await request
+            token: Secret = await self._measured(request)
         except CredentialsRefused as error:
             self._apply(Refused(error.code, str(error)))
         except SessionRefused:

@@ -2,9 +2,8 @@
 
 Theory of operation. Prints of consecutive frames are gathered by contract and let go as one `Trades` a contract at the
 next control record or at the end of the batch, so order against beats is kept and batches stay large. Short runs of
-prints are judged row by row; long ones with arrays, in stretches: a stretch in which every row passes every rule is
-taken whole, and the rows around a failing one are judged by the same row function. The result does not depend on which
-path was taken.
+prints are judged row by row; long ones with arrays (`columns`), in stretches of rows that can be decided together, and
+the rows in between by the same row function. The result does not depend on which path was taken.
 
 A price outside the band around the last accepted one is *held*. When `Rules.confirm` consecutive prints lie near one
 another the move is real and all of them pass, in order; when a print returns to the band the held ones are rejected as
@@ -21,12 +20,11 @@ from typing import TypeAlias
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from tickloom.actors.validation.columns import Columns, Mask, alone, stretch
+from tickloom.actors.validation.columns import on_grid as on_grid_all
 from tickloom.actors.validation.rules import (
-    GRID_TOLERANCE,
     MAX_RECENT,
-    MAX_TICKS,
     PASSABLE,
     REASONS,
     Held,
@@ -95,13 +93,15 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 class ValidationState(msgspec.Struct, frozen=True):
-    """Instruments, references and last receipts (ns) by contract, exact totals, and the last record folded in."""
+    """Instruments, references and last receipts (ns) by contract, exact totals, the last record folded in, and how far
+    the gateway's clock may be ahead of ours (ns), as far as that was measured."""
 
     instruments: dict[str, Instrument] = {}
     references: dict[str, Reference] = {}
     receipts: dict[str, int] = {}
     counts: Counts = Counts()
     seq: int = 0
+    offset_ns: int = 0
 
 
 class _Rows:
@@ -144,47 +144,6 @@ class _Rows:
                 np.concatenate([as_int64(column) for column in columns]) for columns in zip(*self.blocks, strict=True)
             )
         return Trades(contract, ts, price, size, side, tick, mono_ns)
-
-
-class _Seen:
-    """Which rows of a stretch repeat one accepted before with the newest stamp, and what is remembered after it."""
-
-    def __init__(
-        self, reference: Reference, ts: IntArray, newest: IntArray, ticks: IntArray, size: IntArray, side: IntArray
-    ) -> None:
-        self.reference = reference
-        self.ts, self.newest = ts, newest
-        self.columns = (ticks, size, side)
-
-    def mark(self, ok: NDArray[np.bool_]) -> None:
-        """Take the first repetition out of `ok`; what comes after it is judged in another stretch."""
-        ts, newest = self.ts, self.newest
-        shares = np.empty(len(ts), dtype=bool)  # the newest stamp with a row before it: nothing else can repeat
-        shares[0] = ts[0] == self.reference.newest_ns
-        shares[1:] = ts[1:] == newest[:-1]
-        for start in np.flatnonzero(shares):
-            stamp = int(ts[start])
-            first = int(np.searchsorted(newest, stamp))
-            if self._row(start) in self._before(stamp, first, int(start)):
-                ok[start] = False
-                return
-            if not ok[start]:
-                return
-
-    def at_newest(self, length: int) -> tuple[Row, ...]:
-        """Return what is to be remembered when the first `length` rows were accepted."""
-        stamp = int(self.newest[length - 1])
-        return self._before(stamp, int(np.searchsorted(self.newest, stamp)), length)
-
-    def _before(self, stamp: int, first: int, stop: int) -> tuple[Row, ...]:
-        """Return the last rows with that stamp in [first, stop) and, if it is the reference's, those before."""
-        rows = [self._row(i) for i in range(max(first, stop - 4 * MAX_RECENT), stop) if self.ts[i] == stamp]
-        before = self.reference.recent if stamp == self.reference.newest_ns else ()
-        return (*before, *rows)[-MAX_RECENT:]
-
-    def _row(self, i: int) -> Row:
-        ticks, size, side = self.columns
-        return int(ticks[i]), int(size[i]), int(side[i])
 
 
 class _Step:
@@ -256,7 +215,7 @@ class _Step:
             if instrument is None:
                 self._reject(name, tick, ts, price, size, side, "unknown_contract")
             else:
-                self._judge(instrument, tick, ts, price, size, side, int(recv[frame]))
+                self._judge(instrument, tick, ts, price, size, side, int(recv[frame]) + self.offset_ns)
             tick += 1
 
     def _by_contract(self, prints: Prints, recv_ns: Ints) -> None:
@@ -295,88 +254,86 @@ class _Step:
                 )
             return
         gateway = recv + self.offset_ns if self.offset_ns else recv
-        with np.errstate(invalid="ignore", over="ignore"):
-            exact = price * (instrument.denominator / 1.0) / instrument.numerator
-            rounded = np.rint(exact)
-            good = np.abs(exact - rounded) <= GRID_TOLERANCE  # False for NaN and infinities
-            good &= np.abs(exact) <= MAX_TICKS
-            ticks = np.where(good, rounded, 0.0).astype(np.int64)
-        good &= size >= (1 if rules.zero_size == "reject" else 0)
-        good &= size <= rules.max_size
-        ahead = ts - gateway
-        good &= ahead <= rules.future_ns
-        if rules.max_age_ns:
-            good &= ahead >= -rules.max_age_ns
-        low, high = rules.range
-        if low > -np.inf or high < np.inf:
-            good &= (price >= low) & (price <= high)
-        start, n = 0, len(tick)
-        # Where every row is good alone, what is left are the rules between neighbours: band and lateness.
-        bad_alone = np.flatnonzero(~good)
+        ticks, gridded = on_grid_all(instrument, price)
+        columns = Columns(tick, ts, price, size, side, gateway, ticks)
+        good = alone(rules, columns, gridded)
+        stops: list[int] = []
+        if not good.all():
+            stops = self._refuse(rules, instrument, columns, good)
+            columns = columns.at(np.flatnonzero(good))
+        start, n = 0, len(columns.tick)
+        reach = n  # how far ahead to look: where much is held, what lies far ahead would be looked at in vain
         while start < n:
+            while stops and stops[0] < start:
+                stops.pop(0)
+            stop = min(stops[0] if stops else n, start + reach)
             reference = self.references.get(name, Reference())
-            stop = int(bad_alone[np.searchsorted(bad_alone, start)]) if len(bad_alone) and bad_alone[-1] >= start else n
             taken = 0
             if not reference.held and reference.last is not None and stop > start:
-                taken = self._stretch(name, rules, reference, tick, ts, ticks, size, side, start, stop)
+                taken = self._take(name, rules, instrument, reference, columns.at(slice(start, stop)))
+            reach = 4 * reach if taken == stop - start > 0 else max(2 * taken, VECTOR_ROWS)
             start += taken
             if taken == 0:
-                # One row by the row function: it rejects, holds, confirms or sets the first reference.
-                i = start
+                # One row by the row function: it flags, holds, confirms or sets the first reference.
+                c, i = columns, start
                 self._judge(
-                    instrument, int(tick[i]), int(ts[i]), float(price[i]), int(size[i]), int(side[i]), int(recv[i])
+                    instrument,
+                    int(c.tick[i]),
+                    int(c.ts[i]),
+                    float(c.price[i]),
+                    int(c.size[i]),
+                    int(c.side[i]),
+                    int(c.gateway[i]),
                 )
                 start += 1
 
-    def _stretch(
-        self,
-        name: str,
-        rules: Rules,
-        reference: Reference,
-        tick: IntArray,
-        ts: IntArray,
-        ticks: IntArray,
-        size: IntArray,
-        side: IntArray,
-        start: int,
-        stop: int,
-    ) -> int:
-        """Accept the longest prefix of [start, stop) whose rows pass band and lateness; return its length."""
-        assert reference.last is not None
-        p = ticks[start:stop]
-        before = np.empty_like(p)
-        before[0] = reference.last
-        before[1:] = p[:-1]
-        ok = np.abs(p - before) <= np.maximum(rules.band * np.abs(before), rules.band_ticks)
-        t = ts[start:stop]
-        newest = np.maximum(np.maximum.accumulate(t), reference.newest_ns)
-        # a row is late against the newest stamp before it; its own stamp cannot make it late
-        ok &= newest - t <= rules.lateness_ns
-        if rules.regressing == "reject":
-            ok &= newest == t
-        rows_at_newest: tuple[Row, ...] = ()
-        if rules.duplicates == "reject":
-            seen = _Seen(reference, t, newest, p, size[start:stop], side[start:stop])
-            seen.mark(ok)
-        length = len(p) if ok.all() else int(np.argmin(ok))
-        if length == 0:
-            return 0
-        end = start + length
-        rows = self.rows.setdefault(name, _Rows())
-        rows.add_block(ts[start:end], ticks[start:end], size[start:end], side[start:end], tick[start:end])
-        self.accepted += length
-        self.weight += length
-        if rules.duplicates == "reject":
-            rows_at_newest = seen.at_newest(length)
-        self.references[name] = Reference(int(newest[length - 1]), int(p[length - 1]), (), rows_at_newest)
-        return length
+    def _refuse(self, rules: Rules, instrument: Instrument, columns: Columns, good: Mask) -> list[int]:
+        """Reject rows that fail a rule by themselves. Those that a dry run may let pass become `good` instead; returns
+        where they are among those that are.
+        """
+        passable = []
+        for i in np.flatnonzero(~good):
+            ts, price, gateway = int(columns.ts[i]), float(columns.price[i]), int(columns.gateway[i])
+            size, side = int(columns.size[i]), int(columns.side[i])
+            reason = check_row(rules, instrument, Reference(), ts, price, size, side, gateway)
+            assert reason is not None
+            if rules.dry_run and reason in PASSABLE:
+                passable.append(i)
+                continue
+            words = why(reason, rules, instrument, Reference(), gateway)
+            self._reject(instrument.contract, int(columns.tick[i]), ts, price, size, side, reason, words)
+        if not passable:
+            return []
+        good[passable] = True
+        return (np.cumsum(good)[passable] - 1).tolist()  # type: ignore[no-any-return]
 
-    def _judge(self, instrument: Instrument, tick: int, ts: int, price: float, size: int, side: int, recv: int) -> None:
+    def _take(self, name: str, rules: Rules, instrument: Instrument, reference: Reference, columns: Columns) -> int:
+        """Accept and reject as many rows as can be decided together; returns how many."""
+        decided = stretch(rules, reference, columns)
+        for i, newest in zip(decided.late.tolist(), decided.newest.tolist(), strict=True):
+            ts, gateway = int(columns.ts[i]), int(columns.gateway[i])
+            reason: Reason = "late" if ts < newest - rules.lateness_ns else "regressing"
+            words = why(reason, rules, instrument, Reference(newest), gateway)
+            price, size, side = float(columns.price[i]), int(columns.size[i]), int(columns.side[i])
+            self._reject(name, int(columns.tick[i]), ts, price, size, side, reason, words)
+        chosen = slice(decided.taken) if decided.accepted is None else decided.accepted
+        ts_ns, ticks, size_, side_, tick = (
+            column[chosen] for column in (columns.ts, columns.ticks, columns.size, columns.side, columns.tick)
+        )
+        if len(tick):
+            self.rows.setdefault(name, _Rows()).add_block(ts_ns, ticks, size_, side_, tick)
+            self.accepted += len(tick)
+            self.weight += len(tick)
+            self.references[name] = decided.reference
+        return decided.taken
+
+    def _judge(
+        self, instrument: Instrument, tick: int, ts: int, price: float, size: int, side: int, gateway: int
+    ) -> None:
         """Judge one print: reject it, hold it, or accept it with whatever it confirms."""
         name = instrument.contract
         rules = self.rules(name)
         reference = self.references.get(name) or Reference()
-        gateway = recv + self.offset_ns
         reason = check_row(rules, instrument, reference, ts, price, size, side, gateway)
         passed = reason is not None and rules.dry_run and reason in PASSABLE
         words = why(reason, rules, instrument, reference, gateway) if reason is not None else ""
@@ -438,7 +395,8 @@ class _Step:
         self, name: str, tick: int, ts: int, price: float, size: int, side: int, reason: Reason, words: str
     ) -> None:
         self.flagged[reason] = self.flagged.get(reason, 0) + 1
-        self.rejects.append(Reject(name, tick, ts, price, size, side, reason, f"{words} (dry run: passed)"))
+        words = f"{words} (dry run: passed)"
+        self.rejects.append(Reject(name, tick, ts, price, size, side, reason, words, passed=True))
 
     def _condemn(self, name: str, reference: Reference) -> None:
         """Reject what is held: nothing confirmed it."""
@@ -495,14 +453,19 @@ class _Step:
     def result(self) -> tuple[ValidationState, list[Output]]:
         self.cut()
         counts = Counts(self.received, self.accepted, self.rejected, self.flagged, self.malformed)
-        state = ValidationState(self.instruments, self.references, self.receipts, counts, self.seq)
+        state = ValidationState(self.instruments, self.references, self.receipts, counts, self.seq, self.offset_ns)
         outputs: list[Output] = [*self.learnt, *self.passed]
+        self.rejects.sort(key=_arrival)
         outputs.extend(self.rejects)
         if self.accounts:
             outputs.append(AccountEvents(tuple(self.accounts)))
         if self.beaten:
             outputs += [report(state), feed(state)]
         return state, outputs
+
+
+def _arrival(reject: Reject) -> int:
+    return reject.tick
 
 
 def report(state: ValidationState) -> Report:

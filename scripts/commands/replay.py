@@ -10,12 +10,17 @@ import typer
 
 import tickloom
 from tickloom.actors.recorder.segment import SUFFIX
+from tickloom.actors.sinks.files import write_parquet
+from tickloom.judging import judge
 from tickloom.scripts import output
 from tickloom.scripts.arguments import moment
 from tickloom.scripts.arguments import speed as speed_of
 from tickloom.scripts.progress import shown
 from tickloom.scripts.running import Json
 from tickloom.scripts.signals import interruptible
+
+CHANGES = "validation-changes.parquet"
+"""The file below `--out` with the prints that other rules judge otherwise."""
 
 
 def replay(
@@ -32,6 +37,12 @@ def replay(
         Path | None,
         typer.Option(help="With --verify: folder of the session's Parquet files; default: where it wrote them."),
     ] = None,
+    validate_with: Annotated[
+        Path | None,
+        typer.Option(
+            help="Make no bars: show what the rules in this file ([validation], [instruments]) would have rejected."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Replay a message log through the same actors that ran live: the same bars, the same digest.
@@ -42,9 +53,13 @@ def replay(
     tickloom replay log
     tickloom replay log --speed 60 --timeframes 1s,1m
     tickloom replay log --out out --verify --json
+    tickloom replay log --validate-with rules.toml
     ```
     """
     size = bytes_of(log)
+    if validate_with is not None:
+        judged_with(validate_with, log, size, since, until, out, as_json=as_json)
+        return
     with interruptible() as asked:
         output.say(f"replaying {log}")
         with shown("replay", "bytes") as told:
@@ -64,6 +79,27 @@ def replay(
     if result.verified is not None:
         summary |= {"verified": msgspec.to_builtins(result.verified)}
     output.result(summary, as_json=as_json)
+
+
+def judged_with(
+    rules: Path, log: Path, size: int, since: str | None, until: str | None, out: Path | None, *, as_json: bool
+) -> None:
+    """Show what other rules would have made of the log; all prints that change go into a file below `out`."""
+    with interruptible() as asked:
+        output.say(f"judging {log} by {rules}")
+        with shown("judge", "bytes") as told:
+            judged = judge(
+                log,
+                rules,
+                from_ns=moment(since, "--from"),
+                to_ns=moment(until, "--to"),
+                progress=lambda share: told(share * size, size),
+                cancelled=asked.is_set,
+            )
+    if out is not None:
+        write_parquet(judged.table(), out / CHANGES)
+        output.say(f"{len(judged.changes):,} prints that change are in {out / CHANGES}")
+    output.result(judged.summary(), as_json=as_json)
 
 
 def bytes_of(log: Path) -> int:

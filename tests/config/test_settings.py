@@ -146,3 +146,46 @@ class TestPlainData:
             settings.session = SessionSettings()
         assert settings.replace(session=SessionSettings(grace_ms=7)).session.grace_ms == 7
         assert settings.session.grace_ms == 250
+
+
+def test_what_a_contract_does_not_say_its_product_says():
+    settings = settings_from(
+        {
+            "instruments": {
+                "MNQ": {"tick_size": "0.5", "calendar": "utc", "validation": {"band": 0.5, "confirm": 2}},
+                "CON.F.US.MNQ.Z25": {"calendar": "cme_equity", "validation": {"confirm": 5}},
+            }
+        }
+    )
+    own = settings.instrument_for("CON.F.US.MNQ.Z25")
+    assert (own.tick_size, own.calendar, own.validation) == ("0.5", "cme_equity", {"band": 0.5, "confirm": 5})
+    assert settings.instrument_for("CON.F.US.MNQ.H26").calendar == "utc"
+
+
+def test_a_contract_or_product_may_have_rules_of_its_own():
+    settings = settings_from(
+        {
+            "validation": {"band": 0.2, "max_size": 500},
+            "instruments": {"MNQ": {"validation": {"max_size": 10}, "price_low": "5000", "price_high": "5e4"}},
+        }
+    )
+    own = settings.validation_for("CON.F.US.MNQ.Z25")
+    assert (own.band, own.max_size) == (0.2, 10)
+    assert settings.validation_for("CON.F.US.EP.Z25") is settings.validation
+    assert settings_from(settings.redacted()) == settings
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"validation": {"bnad": 1}}, r"instruments\.MNQ\.validation\.bnad is unknown: did you mean 'band'\?"),
+        ({"validation": {"confirm": 0}}, r"instruments\.MNQ\.validation\.confirm is 0; it wants a whole number from 1"),
+        ({"validation": 7}, r"instruments\.MNQ\.validation is int; it is a section"),
+        ({"price_low": "cheap"}, r"instruments\.MNQ\.price_low is 'cheap'; it wants a decimal in points"),
+        ({"price_low": "9", "price_high": "8"}, r"instruments\.MNQ\.price_low is 9; it must lie below price_high \(8\)"),
+        ({"price_low": 9}, r"instruments\.MNQ\.price_low is 9; it wants a text in quotes"),
+    ],
+)
+def test_a_rule_of_its_own_that_cannot_be_is_refused_by_name(entry, message):
+    with pytest.raises(SettingsError, match=message):
+        settings_from({"instruments": {"MNQ": entry}})

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tickloom.actors.validation.fold import ValidationFold, ValidationState
 from tickloom.actors.validation.rules import REASONS, Rules
-from tickloom.messages.control import Gap, SessionStarted, SessionStopped
+from tickloom.messages.control import ClockMeasured, Gap, SessionStarted, SessionStopped
 from tickloom.messages.intake import Frames, Numbered, Validated
 from tickloom.messages.market import NS, Instrument, Malformed, Prints, Reject, Trades, as_list
 from tickloom.messages.reports import FeedState, Report
@@ -98,13 +98,95 @@ def test_a_good_print_becomes_exact_ticks() -> None:
         ((ES.contract, T0, 2100.25, 10**7), "size_large"),
         ((ES.contract, T0 + 6 * NS, 2100.25, 1), "future"),
         ((ES.contract, T0 - 11 * NS, 2100.25, 1), "late"),
+        ((ES.contract, T0 - 1, 2100.25, 1), "regressing"),
+        ((ES.contract, T0, 2100.00, 2), "duplicate"),
+        ((ES.contract, T0, 2000.00, 1), "out_of_range"),
+        ((ES.contract, T0, 2200.25, 1), "out_of_range"),
+        ((ES.contract, T0, 2350.00, 1), "jump"),
     ],
 )
-def test_a_bad_print_is_rejected_by_name_and_its_neighbours_pass(row: Row, reason: str) -> None:
-    good = (ES.contract, T0, 2100.00, 1)
-    assert reasons([good, row, good]) == [reason]
-    assert accepted([good, row, good]) == [8400, 8400]
+@pytest.mark.parametrize("vector_rows", [1, 10**9])
+def test_a_bad_print_is_rejected_by_name_and_its_neighbours_pass(row: Row, reason: str, vector_rows: int) -> None:
+    wide = reason == "jump"
+    rules = Rules(
+        regressing="reject",
+        duplicates="reject",
+        price_low=None if wide else 2050.0,
+        price_high=None if wide else 2200.0,
+    )
+    rows = [(ES.contract, T0, 2100.00, 2), row, (ES.contract, T0, 2100.00, 1)]
+    _, got, rejects = run(ValidationFold(rules, vector_rows), [started(), frames(2, rows, 1)])
+    assert [r.reason for r in rejects] == [reason]
+    assert [row[3] for row in got] == [8400, 8400]
     assert reason in REASONS
+
+
+def test_every_reason_there_is_was_tried() -> None:
+    tried = {mark.args[1][i][1] for mark in test_a_bad_print_is_rejected_by_name_and_its_neighbours_pass.pytestmark
+             if mark.args[0] == ("row", "reason") for i in range(len(mark.args[1]))}  # fmt: skip
+    assert tried | {"old"} == set(REASONS), "and `old` has a test of its own"
+
+
+@pytest.mark.parametrize("vector_rows", [1, 10**9])
+def test_a_stamp_older_than_allowed_is_rejected_where_a_bound_is_set(vector_rows: int) -> None:
+    rows = [(ES.contract, T0 - 9 * NS, 2100.0, 1), (ES.contract, T0 - 3 * NS, 2100.0, 1)]
+    assert reasons(rows) == []
+    _, got, rejects = run(ValidationFold(Rules(max_age_ns=5 * NS), vector_rows), [started(), frames(2, rows, 1)])
+    assert [(r.tick, r.reason) for r in rejects] == [(1, "old")]
+    assert len(got) == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "rules", "words"),
+    [
+        ([2100.0, 0.25, 2100.0], {}, "last 2100, band 210 either way"),
+        ([2100.3], {}, "tick size 0.25"),
+        ([2100.0], {"price_high": 2000.0}, "range -inf to 2000"),
+    ],
+)
+def test_a_rejected_print_says_what_it_was_held_against(rows: list[float], rules: dict, words: str) -> None:
+    fold = ValidationFold(Rules(**rules))
+    _, _, rejects = run(fold, [started(), frames(2, [(ES.contract, T0, price, 1) for price in rows], 1)])
+    (reject,) = rejects
+    assert reject.detail == f"{REASONS[reject.reason]}: {words}"
+
+
+def test_a_contract_may_have_rules_of_its_own() -> None:
+    strict, loose = Rules(max_size=10), Rules(max_size=1000)
+    fold = ValidationFold(lambda contract: strict if contract == CL.contract else loose)
+    rows = [(ES.contract, T0, 2100.0, 500), (CL.contract, T0, 60.0, 500)]
+    _, got, rejects = run(fold, [started(), frames(2, rows, 1)])
+    assert [row[0] for row in got] == [ES.contract]
+    assert [(r.contract, r.reason) for r in rejects] == [(CL.contract, "size_large")]
+    assert "largest 10" in rejects[0].detail
+
+
+@pytest.mark.parametrize("vector_rows", [1, 10**9])
+def test_a_stamp_is_in_the_future_only_beyond_what_the_gateways_clock_was_measured_to_be_ahead(
+    vector_rows: int,
+) -> None:
+    ahead = Numbered(2, ClockMeasured(recv_ns=T0, offset_ns=20 * NS, uncertainty_ns=NS))
+    rows = [(ES.contract, T0 + 25 * NS, 2100.0, 1), (ES.contract, T0 + 27 * NS, 2100.0, 1)]
+    fold = ValidationFold(Rules(), vector_rows)
+    _, got, rejects = run(fold, [started(), ahead, frames(3, rows, 1)], cuts=[2])
+    assert [row[1] for row in got] == [1]
+    assert [(r.tick, r.reason) for r in rejects] == [(2, "future")]
+
+
+def test_equal_prints_in_one_instant_are_trades_unless_the_rules_say_otherwise() -> None:
+    rows = [(ES.contract, T0, 2100.0, 1)] * 5
+    assert accepted(rows) == [8400] * 5
+    assert reasons(rows, Rules(duplicates="reject")) == ["duplicate"] * 4
+
+
+def test_a_frame_delivered_again_is_rejected_whole_where_duplicates_are() -> None:
+    frame = [(ES.contract, T0, 2100.0, 1), (ES.contract, T0, 2100.25, 2), (ES.contract, T0, 2100.0, 3)]
+    later = [(ES.contract, T0 + 1, 2100.0, 1)]
+    messages = [started(), frames(2, frame, 1), frames(3, frame, 4), frames(4, later, 7), frames(5, later, 8)]
+    for vector_rows in (1, 10**9):
+        _, got, rejects = run(ValidationFold(Rules(duplicates="reject"), vector_rows), messages, cuts=[2, 4])
+        assert [row[1] for row in got] == [1, 2, 3, 7]
+        assert [(r.tick, r.reason) for r in rejects] == [(tick, "duplicate") for tick in (4, 5, 6, 8)]
 
 
 def test_size_zero_passes_when_the_rules_say_so() -> None:
@@ -178,14 +260,28 @@ _rows = st.tuples(
 )
 
 
-@settings(max_examples=200, deadline=None)
+_rules = st.builds(
+    Rules,
+    zero_size=st.sampled_from(["accept", "reject"]),
+    regressing=st.sampled_from(["accept", "reject"]),
+    duplicates=st.sampled_from(["accept", "reject"]),
+    max_age_ns=st.sampled_from([0, 12 * NS]),
+    price_low=st.sampled_from([None, 0.0, 2097.0]),
+    price_high=st.sampled_from([None, 2103.0]),
+    confirm=st.integers(1, 3),
+    dry_run=st.booleans(),
+)
+
+
+@settings(max_examples=300, deadline=None)
 @given(
     batches=st.lists(st.lists(_rows, min_size=1, max_size=40), min_size=1, max_size=6),
     cuts=st.lists(st.integers(0, 7), max_size=5),
     stop=st.booleans(),
+    rules=_rules,
 )
-def test_rows_and_arrays_agree_under_any_rubbish_and_any_batching(
-    batches: list[list[Row]], cuts: list[int], stop: bool
+def test_rows_and_arrays_agree_under_any_rubbish_any_rules_and_any_batching(
+    batches: list[list[Row]], cuts: list[int], stop: bool, rules: Rules
 ) -> None:
     messages, tick = [started()], 1
     for i, rows in enumerate(batches):
@@ -193,14 +289,15 @@ def test_rows_and_arrays_agree_under_any_rubbish_and_any_batching(
         tick += len(rows)
     if stop:
         messages.append(Numbered(2 + len(batches), SessionStopped(recv_ns=T0)))
-    by_row, rows_a, rejects_a = run(ValidationFold(Rules(), vector_rows=10**9), messages)
+    by_row, rows_a, rejects_a = run(ValidationFold(rules, vector_rows=10**9), messages)
     by_array, rows_b, rejects_b = run(
-        ValidationFold(Rules(), vector_rows=1), messages, [c for c in cuts if c < len(messages)]
+        ValidationFold(rules, vector_rows=1), messages, [c for c in cuts if c < len(messages)]
     )
     assert rows_a == rows_b
-    assert [(r.contract, r.tick, r.reason) for r in rejects_a] == [(r.contract, r.tick, r.reason) for r in rejects_b]
+    said_a, said_b = ([(r.contract, r.tick, r.reason, r.detail) for r in each] for each in (rejects_a, rejects_b))
+    assert said_a == said_b
     assert by_row == by_array
-    bins = sorted([row[1] for row in rows_a] + [r.tick for r in rejects_a])
+    bins = sorted([row[1] for row in rows_a] + [r.tick for r in rejects_a if "dry run" not in r.detail])
     held = [h.tick for reference in by_row.references.values() for h in reference.held]
     assert sorted(bins + held) == list(range(1, tick)), "every print is in exactly one bin"
     assert by_row.counts.held == len(held)
