@@ -51,6 +51,13 @@ class TokenState(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
+class ClockState(msgspec.Struct, frozen=True):
+    """What the gateway's answers say of our clock: it is ahead of theirs by `low_ns` to `high_ns`."""
+
+    low_ns: int
+    high_ns: int
+
+
 class RecorderState(msgspec.Struct, frozen=True):
     """Whether the log is being written; `detail` says what is wrong."""
 
@@ -93,7 +100,9 @@ class Strain(msgspec.Struct, frozen=True):
     missing: tuple[str, ...] = ()
 
 
-HealthInput: TypeAlias = LinkState | FeedState | TokenState | RecorderState | ActorState | Strain | Report
+HealthInput: TypeAlias = (
+    LinkState | FeedState | TokenState | ClockState | RecorderState | ActorState | Strain | Report
+)
 
 
 class Health(msgspec.Struct, frozen=True):
