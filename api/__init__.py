@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tickloom.accounts import recorded_account_events
     from tickloom.actors.sinks.embedded import Sink
     from tickloom.config.credentials import Credentials
     from tickloom.config.secrets import Secret
@@ -31,16 +32,20 @@ if TYPE_CHECKING:
         TickloomError,
         UsageError,
     )
+    from tickloom.messages.accounts import AccountEvent
     from tickloom.messages.bars import Bar, BarFlag
     from tickloom.messages.market import Instrument
+    from tickloom.messages.projectx import UserAccount, UserOrder, UserPosition, UserTrade
     from tickloom.messages.reports import Health, Latency, Statistics
     from tickloom.playback import Playback
     from tickloom.replaying import Replay, replay
     from tickloom.session import Session
-    from tickloom.streams import BarStream
+    from tickloom.streams import AccountStream, BarStream
     from tickloom.summary import Summary
 
 _WHERE = {
+    "AccountEvent": "messages.accounts",
+    "AccountStream": "streams",
     "AuthenticationError": "errors",
     "Bar": "messages.bars",
     "BarFlag": "messages.bars",
@@ -61,12 +66,19 @@ _WHERE = {
     "Summary": "summary",
     "TickloomError": "errors",
     "UsageError": "errors",
+    "UserAccount": "messages.projectx",
+    "UserOrder": "messages.projectx",
+    "UserPosition": "messages.projectx",
+    "UserTrade": "messages.projectx",
     "load_settings": "config.sources",
+    "recorded_account_events": "accounts",
     "replay": "replaying",
 }
 _OTHER_NAMES = {"load_settings": "load"}
 
 __all__ = [
+    "AccountEvent",
+    "AccountStream",
     "AuthenticationError",
     "Bar",
     "BarFlag",
@@ -87,7 +99,12 @@ __all__ = [
     "Summary",
     "TickloomError",
     "UsageError",
+    "UserAccount",
+    "UserOrder",
+    "UserPosition",
+    "UserTrade",
     "load_settings",
+    "recorded_account_events",
     "replay",
 ]
 

@@ -23,7 +23,9 @@ from tickloom.actors.clock.shell import ClockActor
 from tickloom.actors.connection.address import open_session
 from tickloom.actors.connection.dial import HubSettings
 from tickloom.actors.connection.reconnect import Policy
+from tickloom.actors.connection.rest import Patience
 from tickloom.actors.connection.shell import HubActor
+from tickloom.actors.connection.silence import Silence
 from tickloom.actors.healing.core import Pace
 from tickloom.actors.healing.shell import HealingActor, Missing
 from tickloom.actors.health.shell import actor_state
@@ -43,6 +45,7 @@ from tickloom.config.settings import Settings
 from tickloom.engine import Engine
 from tickloom.messages.market import NS, Instrument
 from tickloom.messages.reports import Health, LinkState, RecorderState
+from tickloom.messages.signalr import Limits as SignalRLimits
 from tickloom.preflight import Cleared
 from tickloom.recovery import Recovered, fingerprint
 from tickloom.supervision import NOTHING, ActorContext, ChildSpec, Clock, Event, MailboxSpec, Ref
@@ -60,6 +63,7 @@ from tickloom.wiring import (
     Specs,
     Wires,
     flowing,
+    hours,
 )
 
 _log = logging.getLogger("tickloom.session")
@@ -137,12 +141,15 @@ def assemble(parts: Parts) -> Wires:
             health=context.ref(HEALTH),
             record=sequencer().offer,
             policy=TokenPolicy(renew_at=gateway.renew_at),
+            patience=Patience(timeout=gateway.request_timeout_s),
+            clock=clock_state(parts.cleared.clock) if parts.cleared.clock is not None else None,
             api_url=gateway.api_url,
             open_session=lambda: open_session(gateway.ca_file or None),
         )
 
     def hub(context: ActorContext, name: Literal["market", "user"], url: str, accounts: tuple[int, ...]) -> HubActor:
-        market = name == "market"
+        market, of = name == "market", hours(settings)
+        silent_s = gateway.silence_s if settings.flags.connection_health else 0.0
         return HubActor(
             context,
             name,
@@ -151,6 +158,11 @@ def assemble(parts: Parts) -> Wires:
                 auth_transport=gateway.auth_transport,
                 negotiate=gateway.negotiate,
                 connect_timeout=gateway.connect_timeout_s,
+                limits=SignalRLimits(
+                    message=gateway.max_message_kb * 1024,
+                    keepalive=gateway.keepalive_s,
+                    server_timeout=gateway.server_timeout_s,
+                ),
                 ping_interval=PING_S if settings.flags.connection_health else 0.0,
             ),
             policy=Policy(base=gateway.reconnect_base_s, cap=gateway.reconnect_cap_s),
@@ -165,6 +177,7 @@ def assemble(parts: Parts) -> Wires:
             first_tick=1 if log is None else max(log.opening.next_tick, 1),
             gaps=missing(parts.cleared.instruments, parts.recovered) if market else None,
             seamless=settings.flags.seamless_renewal,
+            silence=Silence(silent_s, lambda contract, ns: of(contract).is_open(ns)) if market else None,
         )
 
     def market(context: ActorContext) -> HubActor:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
+from tickloom.actors.accounts.shell import AccountSubscription
 from tickloom.actors.bars.activity import ActivityState
 from tickloom.actors.bars.digest import combine_digests
 from tickloom.actors.bars.fold import TimeframeState
@@ -19,27 +20,30 @@ from tickloom.actors.bars.reduce import ReduceState
 from tickloom.actors.checkpoint.states import States
 from tickloom.actors.health.fold import HealthFold, HealthState, Limits
 from tickloom.actors.ledger.fold import LedgerState, lost
+from tickloom.actors.publishing import Cancel, CloseAll, Subscribe
 from tickloom.actors.recorder.writer import LogWriter
 from tickloom.actors.sinks.history import NONE_KEPT, HistoryState, Latest, Window, latest, table
 from tickloom.actors.sinks.parquet import Flush
-from tickloom.actors.sinks.publisher import Cancel, CloseAll, Subscribe, Subscription
+from tickloom.actors.sinks.publisher import BarSubscription
 from tickloom.actors.statistics.fold import StatisticsState, snapshot
 from tickloom.actors.validation.fold import Counts, ValidationState
 from tickloom.config.timeframes import Timeframe
 from tickloom.errors import UsageError
 from tickloom.messages.reports import Health, Statistics
 from tickloom.recovery import seeds
-from tickloom.streams import BarStream
+from tickloom.streams import AccountStream, BarStream
 from tickloom.summary import Summary
 from tickloom.supervision import NOTHING, ActorDead, ActorView, Clock, StopReport, Tree, TreeStopped
 from tickloom.supervision.faults import FaultPlan
 from tickloom.wiring import (
+    ACCOUNTS,
     APP,
     CHECKPOINT,
     FINEST,
     HEALTH,
     HISTORY,
     LEDGER,
+    NOTES,
     PARQUET,
     PUBLISHER,
     RECORDER,
@@ -114,7 +118,7 @@ class Engine:
         timeframes = [timeframe_path(each) for each in wires.timeframes]
         if wires.checkpoint is not None:
             self.tree.terminate_child(CHECKPOINT)  # the last one is written when all is done
-        for path in (VALIDATION, FINEST, *timeframes):
+        for path in (VALIDATION, FINEST, *timeframes, *((NOTES,) if wires.recorder is not None else ())):
             self._drain(path)
         if wires.out is not None:
             self.tree.ref(PARQUET).put(Flush(), sender="session")
@@ -127,6 +131,9 @@ class Engine:
         self.tree.settle(PUBLISHER, self.patience)
         self.tree.ref(PUBLISHER).ask(CloseAll(), self.patience)
         self._drain_app()
+        if wires.accounts:
+            self.tree.settle(ACCOUNTS, self.patience)
+            self.tree.ref(ACCOUNTS).ask(CloseAll(), self.patience)
         measured = (STATISTICS,) if wires.settings.flags.bounded_statistics else ()
         for path in measured:
             self._drain(path)
@@ -300,7 +307,7 @@ class Engine:
         Raises:
             UsageError: the timeframe is not built here, or the session has ended.
         """
-        subscription = Subscription(
+        subscription = BarSubscription(
             contract, self.known(timeframe) if timeframe else "", partial=partial, capacity=capacity
         )
         publisher = self.tree.ref(PUBLISHER)
@@ -314,7 +321,29 @@ class Engine:
             except ActorDead:
                 subscription.mailbox.drain("cancelled")
 
-        return BarStream(subscription, cancel)
+        return BarStream(subscription.mailbox, cancel)
+
+    def account_stream(self, account: int | None, capacity: int) -> AccountStream:
+        """Subscribe to account events.
+
+        Raises:
+            UsageError: no accounts are followed, or the session has ended.
+        """
+        if not self.wires.accounts:
+            raise UsageError("no accounts are followed: name them in gateway.accounts")
+        if self._ended:
+            raise UsageError("the session has ended: read account events while it runs")
+        subscription = AccountSubscription(account, capacity=capacity)
+        accounts = self.tree.ref(ACCOUNTS)
+        accounts.ask(Subscribe(subscription))
+
+        def cancel() -> None:
+            try:
+                accounts.ask(Cancel(subscription))
+            except ActorDead:
+                subscription.mailbox.drain("cancelled")
+
+        return AccountStream(subscription.mailbox, cancel)
 
     def known(self, timeframe: str) -> str:
         """Return the canonical name of a timeframe that is built here.

@@ -24,15 +24,18 @@ from tickloom.errors import UsageError
 from tickloom.messages.market import Instrument
 from tickloom.messages.projectx import ContractModel
 
-FIRST_PATIENCE = Patience(attempts=3, base=0.5, cap=2.0)
+FIRST_PATIENCE = Patience(attempts=3, base=0.5, cap=2.0, whole=15.0)
 """A person is waiting: what does not answer within a few seconds is said to be unreachable."""
 
 
 class Cleared(msgspec.Struct, frozen=True):
-    """What was found: the token, and the instruments by contract."""
+    """What was found: the token, the instruments by contract, and how far the gateway's clock is from ours (theirs
+    minus ours, from and to, in ns).
+    """
 
     token: Secret
     instruments: dict[str, Instrument]
+    clock: tuple[int, int] | None = None
 
 
 async def clear(settings: Settings, credentials: Credentials, contracts: Sequence[str]) -> Cleared:
@@ -44,10 +47,12 @@ async def clear(settings: Settings, credentials: Credentials, contracts: Sequenc
         UsageError: a contract does not exist; the sentence names it and those that come near.
     """
     async with open_session(settings.gateway.ca_file or None) as http:
-        rest = RestClient(settings.gateway.api_url, http, patience=FIRST_PATIENCE)
+        longest = settings.gateway.request_timeout_s
+        patience = msgspec.structs.replace(FIRST_PATIENCE, timeout=longest, whole=longest)
+        rest = RestClient(settings.gateway.api_url, http, patience=patience)
         token = await rest.login(credentials.username, credentials.api_key)
         instruments = {name: await find(rest, token, settings, name) for name in dict.fromkeys(contracts)}
-    return Cleared(token, instruments)
+    return Cleared(token, instruments, rest.skew.bounds)
 
 
 async def find(rest: RestClient, token: Secret, settings: Settings, contract: str) -> Instrument:

@@ -45,7 +45,7 @@ from tickloom.messages.market import Instrument
 from tickloom.messages.reports import Health, LinkState, Statistics
 from tickloom.preflight import Cleared, check_folders, clear, find
 from tickloom.recovery import Recovered, recover
-from tickloom.streams import BarStream
+from tickloom.streams import AccountStream, BarStream
 from tickloom.summary import Summary
 from tickloom.supervision import NOTHING, ActorView, Event, StartError, SystemClock, TreeStopped
 from tickloom.supervision.faults import FaultPlan
@@ -103,7 +103,9 @@ class Session(Embedding):
         self._begun = False
         self._at_exit: Callable[[], None] | None = None
         self._linked = threading.Event()
+        self._awaited = {"market", "user"} if self.settings.gateway.accounts else {"market"}
         self._feed_lost: str | None = None
+        self._accounts_lost: str | None = None
         self._refused = False
         self._trouble = ""
         self._recovered: Recovered | None = None
@@ -171,8 +173,8 @@ class Session(Embedding):
         except BaseException:
             self.stop()
             raise
-        if self._feed_lost is not None:
-            lost = self._feed_lost
+        lost = self._feed_lost or self._accounts_lost
+        if lost is not None:
             self.stop()
             raise UsageError(lost) if self._refused else FeedLostError(lost)
 
@@ -329,6 +331,25 @@ class Session(Embedding):
             self._check(contract)
         return self._running().stream(contract, timeframe, partial=partial, capacity=capacity)
 
+    def account_events(self, account: int | None = None, *, capacity: int = STREAM_CAPACITY) -> AccountStream:
+        """Return a stream of what the user hub says of accounts, for `for` or `async for`: typed, in order.
+
+        Accounts, orders, positions and trades come as `AccountEvent.news`, each once, through every renewal of the
+        link. When the link was lost and came back the stream says so (`Disconnected`, `Connected`): what happened in
+        between is not told by anybody.
+
+        Args:
+            account: of which account alone; None: of all in `gateway.accounts`.
+            capacity: events held for a slow reader; beyond it the oldest go and `AccountStream.dropped` counts them.
+
+        Raises:
+            UsageError: no accounts are followed, or this one is not.
+        """
+        followed = self.settings.gateway.accounts
+        if account is not None and followed and account not in followed:
+            raise UsageError("that account is not followed: add it to gateway.accounts")
+        return self._running().account_stream(account, capacity)
+
     def table(self, contract: str, timeframe: str, last: int | None = None, *, partial: bool = False) -> pa.Table:
         """Return closed bars as an Arrow table, oldest first; `last` limits it to the newest so many.
 
@@ -404,6 +425,11 @@ class Session(Embedding):
         return self._feed_lost
 
     @property
+    def accounts_lost(self) -> str | None:
+        """Why the user hub was lost for good; None while it was not. Bars go on without it."""
+        return self._accounts_lost
+
+    @property
     def synced_seq(self) -> int | None:
         """The last sequence number that is on the disk, whatever happens now; None: nothing is recorded yet."""
         engine = self._running()
@@ -439,12 +465,18 @@ class Session(Embedding):
         return self._engine
 
     def _on_link(self, link: LinkState) -> None:
-        if link.state == "lost":
+        """Hear of a hub's link, in its actor's thread. The feed is the market hub's; accounts are beside it."""
+        if link.state == "lost" and link.hub == "market":
             self._feed_lost, self._refused = link.detail, link.refused
+        elif link.state == "lost":
+            self._accounts_lost, self._refused = link.detail, link.refused
         elif link.state == "down":
             self._trouble = link.detail
         if link.state in ("up", "lost"):
-            self._linked.set()
+            with self._following:
+                self._awaited.discard(link.hub)
+                if not self._awaited:
+                    self._linked.set()
 
     def _await_link(self, cancelled: Callable[[], bool]) -> None:
         patience = time.monotonic() + FIRST_LINK_S
@@ -453,7 +485,10 @@ class Session(Embedding):
                 raise Cancelled(CALLED_OFF)
             if time.monotonic() > patience:
                 why = f": {self._trouble}" if self._trouble else ""
-                raise FeedLostError(f"the market hub was not up within {FIRST_LINK_S:g} s{why}")
+                hubs = " and ".join(f"the {hub} hub" for hub in sorted(self._awaited))
+                raise FeedLostError(
+                    f"{hubs} {'was' if len(self._awaited) < 2 else 'were'} not up within {FIRST_LINK_S:g} s{why}"
+                )
 
     def _recover(self, log: LogWriter, cancelled: Callable[[], bool]) -> None:
         """Learn what the log has come to, so as to go on from there."""

@@ -1,6 +1,6 @@
-"""A stream of bars, to be read with `for` in any thread or `async for` in any event loop.
+"""Streams of bars and of account events, to be read with `for` in any thread or `async for` in any event loop.
 
-It holds at most `capacity` bars that were not read yet; beyond it the oldest go, and `dropped` says how many. It
+A stream holds at most `capacity` items that were not read yet; beyond it the oldest go, and `dropped` says how many. It
 ends when it is closed or the session has ended and everything delivered was read.
 """
 
@@ -10,45 +10,48 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
+from typing import Generic, Self, TypeVar
 
-from tickloom.actors.sinks.publisher import Subscription
+from tickloom.messages.accounts import AccountEvent
 from tickloom.messages.bars import Bar
+from tickloom.supervision import Mailbox
 from tickloom.supervision.envelopes import Status
 
+T = TypeVar("T")
 _AT_ONCE = 256
 
 
-class BarStream:
-    """Bars as they close (with `partial`, their updates too). One reader; iterate it once, from one place."""
+class Stream(Generic[T]):
+    """What a subscriber's mailbox receives. One reader; iterate it once, from one place."""
 
-    def __init__(self, subscription: Subscription, cancel: Callable[[], None]) -> None:
-        self._mailbox = subscription.mailbox
+    def __init__(self, mailbox: Mailbox, cancel: Callable[[], None]) -> None:
+        self._mailbox = mailbox
         self._cancel = cancel
-        self._ready: deque[Bar] = deque()
+        self._ready: deque[T] = deque()
 
     @property
     def dropped(self) -> int:
-        """Bars that went because they were not read in time."""
+        """Items that went because they were not read in time."""
         return self._mailbox.counters().dropped_oldest
 
     def close(self) -> None:
         """End the stream; what was delivered can still be read."""
         self._cancel()
 
-    def __iter__(self) -> Iterator[Bar]:
+    def __iter__(self) -> Iterator[T]:
         return self
 
-    def __next__(self) -> Bar:
+    def __next__(self) -> T:
         if not self._ready:
             self._ready.extend(self._mailbox.take_batch(_AT_ONCE))
         if not self._ready:
             raise StopIteration
         return self._ready.popleft()
 
-    def __aiter__(self) -> AsyncIterator[Bar]:
+    def __aiter__(self) -> AsyncIterator[T]:
         return self
 
-    async def __anext__(self) -> Bar:
+    async def __anext__(self) -> T:
         mailbox = self._mailbox
         loop = asyncio.get_running_loop()
         while not self._ready:
@@ -63,10 +66,18 @@ class BarStream:
                 raise StopAsyncIteration
         return self._ready.popleft()
 
-    def __enter__(self) -> BarStream:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+class BarStream(Stream[Bar]):
+    """Bars as they close (with `partial`, their updates too)."""
+
+
+class AccountStream(Stream[AccountEvent]):
+    """Events of accounts as they come, and the ups and downs of the link they come on."""

@@ -7,7 +7,7 @@ log.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 import msgspec
 
@@ -142,6 +142,13 @@ class Quarantined(Control, frozen=True):
     ticks: tuple[int, ...]
 
 
+class Unfamiliar(Control, frozen=True):
+    """A record that a later version wrote and this one does not know: `text` is its JSON. It is passed over; what must
+    not be passed over is a new version of the log's format."""
+
+    text: str
+
+
 AnyControl: TypeAlias = (
     SessionStarted
     | SessionStopped
@@ -157,6 +164,7 @@ AnyControl: TypeAlias = (
     | Unhealed
     | Rejects
     | Quarantined
+    | Unfamiliar
 )
 
 _encoder = msgspec.json.Encoder()
@@ -165,13 +173,28 @@ _decoder: msgspec.json.Decoder[AnyControl] = msgspec.json.Decoder(AnyControl)
 
 def encode_control(record: AnyControl) -> bytes:
     """Return the record as JSON, tagged with its name."""
-    return _encoder.encode(record)
+    return record.text.encode() if isinstance(record, Unfamiliar) else _encoder.encode(record)
 
 
 def decode_control(payload: bytes) -> AnyControl:
-    """Read a record back.
+    """Read a record back; one of a name that this version does not know is `Unfamiliar`.
 
     Raises:
-        msgspec.ValidationError: the payload is not a record this version knows.
+        msgspec.ValidationError: the payload is no record, or not what its name promises.
     """
-    return _decoder.decode(payload)
+    try:
+        return _decoder.decode(payload)
+    except msgspec.ValidationError:
+        named = _named.decode(payload)
+        if named.record in _known:
+            raise
+        return Unfamiliar(recv_ns=named.recv_ns, text=payload.decode())
+
+
+class _Named(msgspec.Struct, frozen=True):
+    record: str
+    recv_ns: int
+
+
+_named = msgspec.json.Decoder(_Named)
+_known = {kind.__struct_config__.tag for kind in get_args(AnyControl)}

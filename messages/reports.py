@@ -109,9 +109,10 @@ class Health(msgspec.Struct, frozen=True):
     """The session's health in one word, with the reasons in words.
 
     `staleness` is seconds since the last print by contract; `feed_delay_ms` receipt minus event stamp of the newest
-    print; `token_seconds` the time left on the token (None: no token is needed). `memory` is the share used of the
-    tightest bound on memory (None: it cannot be read), `disk_free` bytes free by folder, `yielding` what gives way.
-    `missing` says what health cannot see.
+    print, with the offset of our clock taken out; that offset is `clock_offset_ms` (ours minus theirs, as far as it is
+    known); `round_trip_ms` that of the last WebSocket ping by hub; `token_seconds` the time left on the token (None: no
+    token is needed). `memory` is the share used of the tightest bound on memory (None: it cannot be read), `disk_free`
+    bytes free by folder, `yielding` what gives way. `missing` says what health cannot see.
     """
 
     status: Literal["healthy", "degraded", "unhealthy"]
@@ -121,6 +122,8 @@ class Health(msgspec.Struct, frozen=True):
     staleness: dict[str, float] = {}
     feed_delay_ms: dict[str, float] = {}
     token_seconds: float | None = None
+    round_trip_ms: dict[str, float] = {}
+    clock_offset_ms: float = 0.0
     memory: float | None = None
     disk_free: dict[str, int] = {}
     yielding: tuple[str, ...] = ()

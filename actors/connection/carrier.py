@@ -17,13 +17,15 @@ class Timing(msgspec.Struct, frozen=True):
 
     `align` bounds how long two connections run side by side; a contract that is quiet all that time has nothing to
     align. An old connection that is behind the new one by `lag` is not waited for: what it has not brought by then is
-    said to be missing while its bars can still be flagged. For `linger` after a handover what both brought is still
-    compared, unless stamps prove sooner that nothing can come twice. `housekeeping` is the pace of reports and of
-    closing the gaps of quiet contracts.
+    said to be missing while its bars can still be flagged. On the user hub, whose events have no common stamps to
+    align, both run for `settle`: an event may be under way to one while the other was not yet, or is no longer,
+    subscribed. For `linger` after a handover what both brought is still compared, unless stamps prove sooner that
+    nothing can come twice. `housekeeping` is the pace of reports and of closing the gaps of quiet contracts.
     """
 
     align: float = 10.0
     lag: float = 3.0
+    settle: float = 1.0
     drain: float = 5.0
     linger: float = 3.0
     housekeeping: float = 1.0

@@ -6,9 +6,11 @@ and reports what came of it.
 
 Theory of operation. `decide` looks up (phase, happening) in `TRANSITIONS`; what is not there raises `IllegalStep` and
 changes nothing. Delays grow exponentially with jitter, start afresh after the link was up for `quiet` seconds, heed the
-gateway's `Retry-After`, and never let more than `attempts_per_window` attempts fall within `window` seconds. A refused
-token is replaced by a new one; when `refusals` tokens in a row were refused it is over. `GatewayLogout` means that
-another session has taken over: taking the feed back at once would have the two fight, so the wait is long and grows.
+gateway's `Retry-After`, and never let more than `attempts_per_window` attempts fall within `window` seconds: half of
+them may come as they like, the others as evenly as the window allows, so that no wait is as long as the window. A
+refused token is replaced by a new one; when `refusals` tokens in a row were refused it is over. `GatewayLogout` means
+that another session has taken over: taking the feed back at once would have the two fight, so the wait is long and
+grows.
 """
 
 from __future__ import annotations
@@ -96,11 +98,13 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """The state of a link. `since` is when it was last without a connection; `attempts` are the times of late ones."""
+    """The state of a link. `since` is when it was last without a connection; `earned` is the time up to which attempts
+    have been used up: each is worth an even share of the window.
+    """
 
     phase: Phase = Phase.IDLE
     delays: int = 0
-    attempts: tuple[float, ...] = ()
+    earned: float = float("-inf")
     since: float = 0.0
     up_at: float = 0.0
     ever_up: bool = False
@@ -207,9 +211,11 @@ def _wait(policy: Policy, link: Link, now: float, rand: float, retry_after: floa
 
 
 def _connect(policy: Policy, link: Link, now: float) -> tuple[Link, Decision]:
-    """Connect now, or wait until another attempt fits into the window."""
-    recent = tuple(at for at in link.attempts if at + policy.window > now)
-    if len(recent) >= policy.attempts_per_window:
-        wait = recent[-policy.attempts_per_window] + policy.window - now
-        return msgspec.structs.replace(link, phase=Phase.WAITING, attempts=recent), Wait(wait)
-    return msgspec.structs.replace(link, phase=Phase.CONNECTING, attempts=(*recent, now)), Connect()
+    """Connect now, or wait until another attempt fits into the window (a leaky bucket: half at once, half evenly)."""
+    half = policy.attempts_per_window / 2
+    share = policy.window / half
+    wait = link.earned - max(half - 1, 0) * share - now
+    if wait > 0:
+        return msgspec.structs.replace(link, phase=Phase.WAITING), Wait(wait)
+    earned = max(link.earned, now) + share
+    return msgspec.structs.replace(link, phase=Phase.CONNECTING, earned=earned), Connect()

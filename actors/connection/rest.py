@@ -59,10 +59,15 @@ class _ValidateAnswer(Answer, frozen=True, rename="camel"):
 
 
 class Patience(msgspec.Struct, frozen=True):
-    """How REST requests are repeated. Times in seconds; `longest` bounds how long `Retry-After` is waited for here."""
+    """How REST requests are repeated. Times in seconds.
+
+    `timeout` bounds one attempt, `whole` a request with all its repetitions; `longest` how long `Retry-After` is waited
+    for here.
+    """
 
     attempts: int = 4
     timeout: float = 15.0
+    whole: float = float("inf")
     base: float = 0.5
     cap: float = 10.0
     longest: float = 60.0
@@ -197,13 +202,22 @@ class RestClient:
         )
         allowance = self._bars if endpoint == refusals.BARS else self._other
         answer: A | None = None
-        async for attempt in retrying:
-            with attempt:
-                wait = allowance.reserve(self._monotonic())
-                if wait > 0:
-                    await self._sleep(wait)
-                answer = await self._once(endpoint, body, token, kind)
-        assert answer is not None
+        whole = self.patience.whole
+        try:
+            async with asyncio.timeout(whole if whole < float("inf") else None):
+                async for attempt in retrying:
+                    with attempt:
+                        wait = allowance.reserve(self._monotonic())
+                        if wait > 0:
+                            await self._sleep(wait)
+                        answer = await self._once(endpoint, body, token, kind)
+        except TimeoutError:
+            pass
+        if answer is None:
+            raise GatewayUnreachable(
+                f"{self.url.with_path(endpoint)} has not answered within {whole:g} s: look whether it is the gateway's "
+                "address (gateway.api_url), or try again later"
+            )
         if not answer.success:
             message = ": ".join(part for part in (of, answer.error_message) if part)
             raise refusals.refusal(endpoint, answer.error_code, message)

@@ -52,6 +52,7 @@ from tickloom.actors.connection.reconnect import (
     Wait,
     decide,
 )
+from tickloom.actors.connection.silence import Silence
 from tickloom.actors.connection.transport import HubConnection
 from tickloom.config.secrets import Secret
 from tickloom.messages.control import Connected, Disconnected, Gap, Subscribed, Unsubscribed
@@ -75,6 +76,7 @@ class HubSession:
         policy, timing: how patient it is.
         lateness_ns: how late a print may be against the newest before it (see `overlap`).
         gaps: what is known to be missing, where an earlier life left off.
+        silence: judges whether a contract's silence asks for a new connection; None: nobody does.
         wall_ns, monotonic, rng: time and chance, as parameters.
     """
 
@@ -92,6 +94,7 @@ class HubSession:
         timing: Timing | None = None,
         lateness_ns: int = 1_000_000_000,
         gaps: GapTracker | None = None,
+        silence: Silence | None = None,
         wall_ns: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
@@ -111,6 +114,7 @@ class HubSession:
         self._rng = rng or random.Random()  # noqa: S311 - spreads reconnects, guards nothing
         self._wanted: dict[str, Want] = {}
         self._gaps = gaps if gaps is not None else GapTracker()
+        self._silence = silence
         self._token: Secret | None = None
         self._number = 0
         self._current: Carrier | None = None
@@ -130,6 +134,8 @@ class HubSession:
         self._failure: GatewayError | None = None
         self._not_renewed: GatewayError | None = None
         self._extra: set[asyncio.Task[Any]] = set()
+        self._renewals: set[asyncio.Task[bool]] = set()  # those begun here, and not by the owner
+        self._quotes: dict[str, int] = {}  # how many came of each contract
 
     # ------------------------------------------------------------------------------------------ for the owner
 
@@ -164,9 +170,9 @@ class HubSession:
             await self._follow()
         finally:
             keeper.cancel()
-            for task in self._extra:
+            for task in (*self._extra, *self._renewals):
                 task.cancel()
-            await asyncio.gather(keeper, *self._extra, return_exceptions=True)
+            await asyncio.gather(keeper, *self._extra, *self._renewals, return_exceptions=True)
             for carrier in (self._successor, self._current):
                 if carrier is not None:
                     await self._end(carrier, "the session was closed")
@@ -201,6 +207,7 @@ class HubSession:
                 with contextlib.suppress(GatewayError):  # it goes with the link otherwise
                     await carrier.connection.unsubscribe(contract, want.streams)
         self._gaps.forget(contract)
+        self._quotes.pop(contract, None)
         self._emit(Unsubscribed(recv_ns=self._wall_ns(), contract=contract))
 
     async def close(self) -> None:
@@ -464,6 +471,8 @@ class HubSession:
             await self._establish(new)
             self._announce(new)
             self._changed.set()
+            if self.hub == "user":
+                await self._until(lambda: old.ended, self.timing.settle)
             behind = self._behind(overlap)
             await self._until(
                 lambda: old.ended or bool(behind()) or all(map(overlap.aligned, self._wanted)), self.timing.align
@@ -583,6 +592,8 @@ class HubSession:
             for gap in self._gaps.saw(frames.prints, self._wall_ns(), measure=overlap is None):
                 self._emit(gap)
         self._emit(frames)
+        for _, quote in frames.quotes:
+            self._quotes[quote.contract] = self._quotes.get(quote.contract, 0) + 1
         if frames.events:
             self._look_at_events(frames)
 
@@ -606,6 +617,21 @@ class HubSession:
                 self._emit(gap)
             if self.connection is not None:
                 self._report("up", "")
+            if self._silence is not None:
+                self._listen(self._silence)
+
+    def _listen(self, silence: Silence) -> None:
+        """Begin to replace the connection if a contract has been silent for too long."""
+        up = self.connection is not None and not self._renewing.locked()
+        why = silence.look(tuple(self._wanted), self._mark, self._wall_ns(), self._monotonic(), up=up)
+        if why is not None:
+            task = asyncio.create_task(self.renew(self._token, why))
+            self._renewals.add(task)
+            task.add_done_callback(self._renewals.discard)
+
+    def _mark(self, contract: str) -> int:
+        """Return a number that changes with every print and quote of a contract: neither part of it ever falls."""
+        return self._gaps.newest(contract) + self._quotes.get(contract, 0)
 
     def _report(self, state: Literal["connecting", "up", "down", "lost"], detail: str) -> None:
         connection = self.connection

@@ -30,6 +30,7 @@ from tickloom.actors.connection.errors import (
 from tickloom.actors.connection.gaps import GapTracker
 from tickloom.actors.connection.reconnect import Policy
 from tickloom.actors.connection.session import HubSession
+from tickloom.actors.connection.silence import Silence
 from tickloom.actors.connection.transport import HubConnection
 from tickloom.actors.sequencer import Sequencer
 from tickloom.actors.token.messages import CurrentToken, FreshToken, NoTokenYetError, Renewed, TokenRefusedError
@@ -101,6 +102,7 @@ class HubActor(AsyncActor):
         open_session: makes the HTTP session.
         first_tick: number of the first print.
         gaps: what is known to be missing, where a session before this one was cut off.
+        silence: judges whether a contract's silence asks for a new connection; None: nobody does.
         seamless: a renewed token gets a connection beside the old one before that is closed; else after it.
     """
 
@@ -121,6 +123,7 @@ class HubActor(AsyncActor):
         open_session: Callable[[], aiohttp.ClientSession],
         first_tick: int = 0,
         gaps: GapTracker | None = None,
+        silence: Silence | None = None,
         seamless: bool = True,
     ) -> None:
         super().__init__(context)
@@ -136,6 +139,7 @@ class HubActor(AsyncActor):
         self._health = health
         self._listener = listener
         self._open_session = open_session
+        self._silence = silence
         self._seamless = seamless
         self._http: aiohttp.ClientSession | None = None
         self._session: HubSession | None = None
@@ -161,6 +165,7 @@ class HubActor(AsyncActor):
             accounts=self._accounts,
             policy=self._policy,
             gaps=self._kept.gaps,
+            silence=self._silence,
             wall_ns=clock.wall_ns,
             monotonic=lambda: clock.monotonic_ns() / NS,
         )

@@ -47,6 +47,11 @@ class ClockSkew:
         return (self._low + self._high) // 2
 
     @property
+    def bounds(self) -> tuple[int, int] | None:
+        """The least and the most it can be; None before the first answer."""
+        return None if self._low is None or self._high is None else (self._low, self._high)
+
+    @property
     def uncertainty_ns(self) -> int | None:
         """How far the estimate can be off; None before the first answer."""
         if self._low is None or self._high is None:

@@ -3,7 +3,7 @@
 A condition has a severity and holds as long as its cause does; the status is the worst severity. To keep it from
 flapping, a worse status shows at once and a better one only after `Limits.recover_ns` without the worse, but for
 the first time the link comes up: starting is no illness. A contract is stale only while its calendar says the
-market is open: closed is not stale.
+market is open: closed is not stale. A delay is what is left when the offset of our clock is taken out (`delay`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from tickloom.actors.health import delay
 from tickloom.messages.control import Beat
 from tickloom.messages.market import NS
 from tickloom.messages.reports import (
     ActorState,
+    ClockState,
     FeedState,
     Health,
     HealthInput,
@@ -81,6 +83,8 @@ class HealthState(msgspec.Struct, frozen=True):
     failed: dict[str, tuple[int, str]] = {}
     strain: Strain | None = None
     rejects: tuple[Rejects, ...] = ()
+    clock: ClockState | None = None
+    differences: delay.Differences | None = None
     now_ns: int = 0
     status: Status = "healthy"
     since_ns: int = 0
@@ -106,6 +110,7 @@ class HealthFold:
         breakers, failed = dict(state.breakers), dict(state.failed)
         token, recorder, now = state.token, state.recorder, state.now_ns
         strain, rejects = state.strain, state.rejects
+        clock, differences = state.clock, state.differences
         for message in messages:
             match message:
                 case Beat():
@@ -113,7 +118,12 @@ class HealthFold:
                 case LinkState():
                     links[message.hub] = message
                 case FeedState():
-                    feed.update({c: (newest, recv) for c, newest, recv in message.contracts})
+                    for contract, newest, recv in message.contracts:
+                        if newest != recv and feed.get(contract) != (newest, recv):  # else nothing has come of it
+                            differences = delay.seen(differences, recv - newest, now)
+                        feed[contract] = (newest, recv)
+                case ClockState():
+                    clock = message
                 case TokenState():
                     token = message
                 case RecorderState():
@@ -143,6 +153,8 @@ class HealthFold:
             failed=failed,
             strain=strain,
             rejects=rejects,
+            clock=clock,
+            differences=differences,
             now_ns=now,
         )
         return self._judge(state, after)
@@ -191,6 +203,7 @@ class HealthFold:
 
     def _conditions(self, state: HealthState) -> list[tuple[Status, str]]:
         limits, now = self.limits, state.now_ns
+        offset = delay.offset(state.differences, state.clock)
         found: list[tuple[Status, str]] = []
         for hub, link in sorted(state.links.items()):
             if link.state in ("down", "connecting"):
@@ -201,8 +214,8 @@ class HealthFold:
             silent = now - recv
             if silent > limits.stale_ns and self.is_open(contract, now):
                 found.append(("degraded", f"{contract} has sent nothing for {silent // NS} s while its market is open"))
-            elif recv - newest > limits.delay_ns and silent <= limits.stale_ns:
-                found.append(("degraded", f"{contract} arrives {(recv - newest) / NS:.1f} s late"))
+            elif recv - newest - offset > limits.delay_ns and silent <= limits.stale_ns:
+                found.append(("degraded", f"{contract} arrives {(recv - newest - offset) / NS:.1f} s late"))
         if state.token is not None and state.token.expires_ns and now:
             left = state.token.expires_ns - now
             if left <= 0:
@@ -254,13 +267,16 @@ class HealthFold:
         """Return the state as the value others see."""
         now = state.now_ns
         token = state.token
+        offset = delay.offset(state.differences, state.clock)
         return Health(
             status=state.status,
             reasons=state.reasons,
             since_ns=state.since_ns,
             links={hub: link.state for hub, link in state.links.items()},
             staleness={c: max(now - recv, 0) / NS for c, (_, recv) in state.feed.items()},
-            feed_delay_ms={c: (recv - newest) / 1e6 for c, (newest, recv) in state.feed.items()},
+            feed_delay_ms={c: (recv - newest - offset) / 1e6 for c, (newest, recv) in state.feed.items()},
+            round_trip_ms={h: link.round_trip_ns / 1e6 for h, link in state.links.items() if link.round_trip_ns},
+            clock_offset_ms=offset / 1e6,
             token_seconds=max(token.expires_ns - now, 0) / NS if token and token.expires_ns else None,
             memory=state.strain.memory if state.strain else None,
             disk_free=dict(state.strain.disk_free) if state.strain else {},

@@ -21,7 +21,7 @@ from tickloom.actors.connection.errors import (
     GatewayError,
     SessionRefused,
 )
-from tickloom.actors.connection.rest import RestClient
+from tickloom.actors.connection.rest import Patience, RestClient
 from tickloom.actors.token.core import (
     Begin,
     Command,
@@ -103,6 +103,8 @@ class TokenActor(AsyncActor):
         policy: Policy,
         api_url: str,
         open_session: Callable[[], aiohttp.ClientSession],
+        clock: ClockState | None = None,
+        patience: Patience | None = None,
         rng: Random | None = None,
     ) -> None:
         super().__init__(context)
@@ -116,6 +118,8 @@ class TokenActor(AsyncActor):
         self._policy = policy
         self._api_url = api_url
         self._open_session = open_session
+        self._clock_state = clock
+        self._patience = patience or Patience()
         self._rng = rng or Random()  # noqa: S311 - spreads renewals, guards nothing
         self._http: aiohttp.ClientSession | None = None
         self._rest: RestClient | None = None
@@ -128,7 +132,9 @@ class TokenActor(AsyncActor):
     async def on_start(self) -> None:  # type: ignore[override]  # pykka's hook of this name is not async
         """Take the token that is there, or log in; after a crash, go on where the life stood."""
         self._http = self._open_session()
-        self._rest = RestClient(self._api_url, self._http)
+        self._rest = RestClient(self._api_url, self._http, patience=self._patience)
+        if self._clock_state is not None:
+            self._health.offer(self._clock_state)
         life = self._token_life
         if life.phase is Phase.NONE:
             self._apply(Begin(), act=self._first is None)

@@ -6,7 +6,9 @@ connection was given it: the union of two connections that overlap is the larger
 
 What must hold, contract by contract:
 
-- Nothing is held that was not delivered, or more often than it was.
+- Nothing is held that was not delivered, or more often than it was. The gateway notes a batch as delivered after it has
+  sent it, and does not when the link was ended meanwhile; so what follows a connection's last note, was given to no
+  other, and is held, was delivered all the same (`unnoted`).
 - Everything delivered is held, unless it lies in a gap: the last of a link that failed may never have arrived.
 - Everything not delivered to anybody lies in a gap.
 """
@@ -54,8 +56,9 @@ class Verdict(msgspec.Struct, frozen=True):
         alien: prints held that are none of the ticks, or other than the tick of their stamp.
         lost: deliveries of ticks that are not held and in no gap.
         doubled: prints held beyond what was delivered.
-        unexplained: ticks delivered to nobody, in no gap.
+        unexplained: ticks delivered to nobody, not held, and in no gap.
         missing: ticks not held (all in gaps, when the ones above are 0).
+        unnoted: ticks held that a link brought as it was ended, which the gateway did not note.
         gaps: how many.
         gap_s: how long they are together, in seconds.
         needless: ticks held though they lie in a gap.
@@ -68,6 +71,7 @@ class Verdict(msgspec.Struct, frozen=True):
     doubled: int
     unexplained: int
     missing: int
+    unnoted: int
     gaps: int
     gap_s: float
     needless: int
@@ -77,6 +81,11 @@ class Verdict(msgspec.Struct, frozen=True):
         """Whether all holds that must."""
         return not (self.alien or self.lost or self.doubled or self.unexplained)
 
+
+SECOND_NS = 1_000_000_000
+
+BATCH = 512
+"""So many ticks, a batch and some that were held back, may have been sent after a connection's last note."""
 
 Runs = Sequence[Sequence[int]]
 """What one connection was given: first and last index of each run, both included, repeats and all."""
@@ -120,10 +129,22 @@ def counted(truth: Truth, held: Held) -> tuple[IntArray, int]:
     return np.bincount(at[same], minlength=len(truth.ts)), int((~same).sum())
 
 
+def due(truth: Truth, have: IntArray, sent: Sequence[Runs]) -> tuple[IntArray, int]:
+    """Return how often each tick must be held, and how many of them the gateway did not note."""
+    want = union(sent, truth.first, len(truth.ts))
+    ends = np.zeros(len(truth.ts), dtype=np.bool_)
+    for runs in sent:
+        if len(runs):
+            last = max(run[1] for run in runs) - truth.first + 1
+            ends[last : last + BATCH] = True
+    unnoted = ends & (want == 0) & (have > 0)
+    return np.where(unnoted, have, want), int(unnoted.sum())
+
+
 def judge(truth: Truth, held: Held, sent: Sequence[Runs], gaps: Sequence[tuple[int, int]]) -> Verdict:
     """Return what became of a contract's ticks."""
-    want = union(sent, truth.first, len(truth.ts))
     have, alien = counted(truth, held)
+    want, unnoted = due(truth, have, sent)
     inside = within(truth, gaps)
     short = np.where(inside, 0, np.maximum(want - have, 0))
     return Verdict(
@@ -132,8 +153,9 @@ def judge(truth: Truth, held: Held, sent: Sequence[Runs], gaps: Sequence[tuple[i
         alien=alien,
         lost=int(short.sum()),
         doubled=int(np.maximum(have - want, 0).sum()),
-        unexplained=int(((want == 0) & ~inside).sum()),
+        unexplained=int(((want == 0) & (have == 0) & ~inside).sum()),
         missing=int((have == 0).sum()),
+        unnoted=unnoted,
         gaps=len(gaps),
         gap_s=round(sum(end - start for start, end in gaps) / 1e9, 3),
         needless=int(((have > 0) & inside).sum()),
@@ -164,6 +186,23 @@ def bars(truth: Truth, counts: IntArray, width_ns: int) -> dict[int, Row]:
     return made
 
 
+def _mended(
+    kept: dict[int, Row], whole: dict[int, Row], gaps: Sequence[tuple[int, int]], width_ns: int
+) -> dict[int, int]:
+    """Return the volumes of bars that were healed from history.
+
+    History has bars of a second, and each tick once. Where a second touches a gap what history has is taken, unless
+    more was received (prints that were sent twice); all other seconds are what was received.
+    """
+    volumes: dict[int, int] = {}
+    for second, row in whole.items():
+        mine = kept[second][4] if second in kept else 0
+        cut = any(start < second + SECOND_NS and end > second for start, end in gaps)
+        opened = second // width_ns * width_ns
+        volumes[opened] = volumes.get(opened, 0) + (max(mine, row[4]) if cut else mine)
+    return volumes
+
+
 class BarVerdict(msgspec.Struct, frozen=True):
     """How bars compare with those that plain arithmetic makes of the truth.
 
@@ -191,7 +230,7 @@ def judge_bars(
     """Compare the bars of a contract and timeframe.
 
     A bar outside all gaps must be what the union of deliveries makes. One that touches a gap must say so, and be what
-    the prints held make; or say that it was healed, and be what all ticks of the truth make once.
+    the prints held make; or say that it was healed, and be what all ticks of the truth make (see `_mended`).
 
     Args:
         rows: the bars, as `Session.table` has them; `open_time` in ns, `flags` as text.
@@ -199,8 +238,10 @@ def judge_bars(
         width_ns: of the timeframe.
     """
     have, _ = counted(truth, held)
-    delivered = bars(truth, union(sent, truth.first, len(truth.ts)), width_ns)
-    kept, whole = bars(truth, have, width_ns), bars(truth, np.ones(len(truth.ts), dtype=np.int64), width_ns)
+    once = np.ones(len(truth.ts), dtype=np.int64)
+    delivered = bars(truth, due(truth, have, sent)[0], width_ns)
+    kept, whole = bars(truth, have, width_ns), bars(truth, once, width_ns)
+    mended = _mended(bars(truth, have, SECOND_NS), bars(truth, once, SECOND_NS), gaps, width_ns)
     counts = dict.fromkeys(("bars", "in_gaps", "healed", "wrong", "unflagged"), 0)
     example, seen = "", set()
     for row in rows:
@@ -208,10 +249,9 @@ def judge_bars(
         got = tuple(row[name] for name in ("open", "high", "low", "close", "volume", "trades"))
         cut = any(start < opened + width_ns and end > opened for start, end in gaps)
         healed = "healed" in flags
-        # history says nothing of the number of trades, nor of a print that was sent twice
         expected: tuple[Any, ...] | None = (whole if healed else kept if cut else delivered).get(opened)
-        if healed and expected is not None:
-            got, expected = got[:5], expected[:5]
+        if healed and expected is not None:  # history says nothing of the number of trades
+            got, expected = got[:5], (*expected[:4], mended[opened])
         counts["bars"] += 1
         counts["in_gaps"] += cut
         counts["healed"] += healed

@@ -82,7 +82,23 @@ def test_attempts_never_exceed_the_window_however_often_the_link_breaks(ups, ran
         attempts.append(now)
     for first, sixth in zip(attempts, attempts[5:], strict=False):
         assert sixth - first >= 60.0 * (1 - 1e-9)
-    assert len(link.attempts) <= 5
+
+
+def test_a_burst_of_attempts_is_followed_by_short_waits_and_not_by_one_as_long_as_the_window():
+    policy = Policy(base=0.0, window=60.0, attempts_per_window=12, quiet=0.0, first_patience=1e9)
+    link, decision = decide(policy, Link(), H.START, 0.0, 0.0)
+    now, waits = 0.0, []
+    for _ in range(30):
+        assert decision == Connect()
+        link, decision = decide(policy, link, H.FAILED, now, 0.0)
+        waited = 0.0
+        while isinstance(decision, Wait):
+            waited += decision.seconds
+            now += decision.seconds
+            link, decision = decide(policy, link, H.DUE, now, 0.0)
+        waits.append(waited)
+    assert waits[:5] == [0.0] * 5
+    assert max(waits) <= 10.0
 
 
 def test_a_refused_token_is_replaced_and_a_second_refusal_is_for_good():

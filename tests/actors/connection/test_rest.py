@@ -267,3 +267,20 @@ def test_a_success_without_a_token_is_none(net, path, missing):
 def test_the_api_is_not_spoken_to_in_plain_text_beyond_this_machine():
     with pytest.raises(InsecureAddress, match="plain http"):
         RestClient("http://api.example/", None)
+
+
+def test_a_gateway_that_takes_connections_and_never_answers_is_given_up_in_bounded_time(net):
+    async def test():
+        async with net.meeting() as (peer, http):
+
+            async def never(request):
+                await asyncio.Event().wait()
+
+            peer.answers["/api/Auth/loginKey"] = never
+            rest = RestClient(peer.url, http, patience=Patience(attempts=100, base=0.01, timeout=0.1, whole=0.35))
+            with pytest.raises(GatewayUnreachable, match=r"has not answered within 0\.35 s.*gateway\.api_url") as found:
+                await rest.login("tester", Secret(net.canary))
+            assert len(peer.requests) >= 2, "within that time it is tried again"
+            assert found.value.__context__ is None or net.canary not in repr(found.value.__context__)
+
+    asyncio.run(test())

@@ -19,6 +19,7 @@ from tickloom.actors.connection.errors import (
 )
 from tickloom.actors.connection.reconnect import Policy
 from tickloom.actors.connection.session import HubSession
+from tickloom.actors.connection.silence import Silence
 from tickloom.actors.connection.transport import HubConnection
 from tickloom.config.secrets import Secret
 from tickloom.messages.control import Connected, Disconnected, Gap, Subscribed, Unsubscribed
@@ -166,7 +167,7 @@ async def trading(
         settings = HubSettings(url=f"{peer.url}/hubs/{hub}", close_timeout=0.5, connect_timeout=2.0)
         session = HubSession(
             hub, lambda token: HubConnection(settings, token, http), Decoder(), story.emit, new_token=story.new_token,
-            on_link=story.on_link, policy=policy, timing=Timing(align=align, lag=lag, drain=drain, housekeeping=0.02), **more,
+            on_link=story.on_link, policy=policy, timing=Timing(align=align, lag=lag, settle=0.1, drain=drain, housekeeping=0.02), **more,
         )  # fmt: skip
         for contract in contracts:
             await session.subscribe(contract)
@@ -665,6 +666,48 @@ def test_closing_during_a_renewal_ends_both_connections(net):
     asyncio.run(test())
 
 
+# ------------------------------------------------------------------------------------------ silence
+
+
+def test_a_contract_that_should_be_trading_and_is_silent_gets_a_new_connection_and_what_was_held_back_is_a_gap(net):
+    async def test():
+        listened = Silence(0.1, lambda contract, ns: True)
+        async with trading(net, 2, A, lag=0.05, lateness_ns=0, silence=listened) as (market, session, story, _):
+            await market.tick(number=2)
+            await story.until(lambda: len(story.prices) == 2)
+            old = market.desks[0]  # from now on it answers, and brings nothing
+            await story.until(lambda: len(story.of(Connected)) == 2)
+            await market.tick(only=[])
+            new = market.desks[1]
+            while not story.of(Disconnected):
+                await market.tick(only=[new])
+                await asyncio.sleep(0.01)
+            [gone] = story.of(Disconnected)
+            assert gone.cause.startswith("replaced by connection 2: CON.A has sent nothing for ")
+            assert old.gone or ("UnsubscribeContractTrades", "CON.A") in old.calls
+            [gap] = story.of(Gap)
+            assert (gap.from_ns, gap.to_ns) == (START + 2 * NS // 10, START + 4 * NS // 10 + 1)
+            assert new.caller.request.headers["Authorization"] == "Bearer first", "no other token is asked for"
+
+    asyncio.run(test())
+
+
+def test_a_contract_whose_market_is_closed_is_left_alone(net):
+    async def test():
+        looked = []
+
+        def is_open(contract: str, ns: int) -> bool:
+            looked.append(contract)
+            return False
+
+        async with trading(net, 2, A, silence=Silence(0.05, is_open)) as (market, _, story, _):
+            await market.tick()
+            await story.until(lambda: len(looked) > 10)
+            assert len(market.desks) == 1
+
+    asyncio.run(test())
+
+
 # ------------------------------------------------------------------------------------------ the user hub
 
 
@@ -693,6 +736,18 @@ def test_the_user_hub_delivers_each_event_once_through_a_renewal(net):
             await story.until(lambda: len(delivered(story)) >= sent)
             assert Counter(delivered(story)) == Counter(range(1, sent + 1))
             assert {f.source for f in story.of(Frames)} == {"user/1", "user/2"}
+
+    asyncio.run(test())
+
+
+def test_an_event_that_is_late_on_the_old_connection_of_the_user_hub_is_waited_for(net):
+    async def test():
+        async with trading(net, 2, hub="user", accounts=(7,), align=0.05) as (market, session, story, _):
+            renewal = asyncio.create_task(session.renew(Secret("second"), "the token was renewed"))
+            await story.until(lambda: len(story.of(Connected)) == 2)  # the new one is subscribed, and too late for this
+            await market.desks[0].event("GatewayUserOrder", {"id": 1, "accountId": 7, "contractId": "CON.A"})
+            assert await renewal is True
+            assert delivered(story) == [1]
 
     asyncio.run(test())
 

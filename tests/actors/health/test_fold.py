@@ -11,6 +11,7 @@ from tickloom.messages.control import Beat
 from tickloom.messages.market import NS
 from tickloom.messages.reports import (
     ActorState,
+    ClockState,
     FeedState,
     Health,
     HealthInput,
@@ -157,3 +158,23 @@ def test_without_the_flag_neither_silence_nor_delay_is_judged() -> None:
     state, _ = run(blind, beat(0), FeedState(((ES, T0 - 60 * NS, T0),)), beat(100))
     assert (state.status, state.reasons) == ("healthy", ())
     assert blind.view(state).staleness == {ES: 100.0}, "it is still measured"
+
+
+def test_a_clock_that_is_wrong_makes_no_feed_late_and_a_late_feed_is_late_by_a_wrong_clock_too() -> None:
+    ahead = ClockState(29 * NS, 31 * NS)
+    punctual = FeedState((("A", 100 * NS, 130 * NS + NS // 50),))
+    fold, state = HealthFold(Limits(), lambda contract, ns: True), HealthFold(Limits(), lambda c, ns: True).initial()
+    state, _ = fold.step(state, [Beat(recv_ns=130 * NS), ahead, punctual])
+    seen = fold.view(state)
+    assert seen.reasons == ()
+    assert seen.feed_delay_ms == {"A": 0.0}
+    assert seen.clock_offset_ms == 30_020.0
+    state, _ = fold.step(state, [FeedState((("A", 101 * NS, 134 * NS + NS // 50),)), Beat(recv_ns=134 * NS)])
+    assert fold.view(state).feed_delay_ms == {"A": 3000.0}
+    assert fold.view(state).reasons == ("A arrives 3.0 s late",)
+
+
+def test_the_round_trip_of_each_hub_is_shown() -> None:
+    fold = HealthFold(Limits(), lambda contract, ns: True)
+    state, _ = fold.step(fold.initial(), [LinkState("market", "up", "", 2_500_000), LinkState("user", "up")])
+    assert fold.view(state).round_trip_ms == {"market": 2.5}

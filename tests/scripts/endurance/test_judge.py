@@ -57,7 +57,8 @@ def test_a_print_sent_twice_on_one_connection_is_held_twice():
         ([i for i in ALL if not 110 <= i <= 112], [[[100, 109]], [[113, 139]]], [gap(111, 113)], {"unexplained": 1}),
         ([i for i in ALL if not 110 <= i <= 112], [[[100, 109]], [[113, 139]]], [gap(109, 113)], {}),
         ([i for i in ALL if not 108 <= i <= 112], [[[100, 109]], [[113, 139]]], [gap(107, 113)], {}),
-        (ALL, [[[100, 109]], [[113, 139]]], [gap(109, 113)], {"doubled": 3}),  # held though delivered to nobody
+        ([*ALL, 111], [[[100, 109]], [[111, 139]]], [gap(109, 111)], {"doubled": 1}),
+        (ALL, [[[103, 139]]], [], {"doubled": 3}),  # held though delivered to nobody: no link ended before them
     ],
 )
 def test_what_is_lost_doubled_or_unexplained_is_counted(have, sent, gaps, wrong):
@@ -65,6 +66,12 @@ def test_what_is_lost_doubled_or_unexplained_is_counted(have, sent, gaps, wrong)
     found = {name: getattr(verdict, name) for name in ("alien", "lost", "doubled", "unexplained")}
     assert {name: count for name, count in found.items() if count} == wrong
     assert verdict.right == (not wrong)
+
+
+def test_what_a_link_brought_as_it_was_ended_counts_as_delivered_though_the_gateway_did_not_note_it():
+    verdict = judge(truth(), held(*ALL), [[[100, 109]], [[113, 139]]], [gap(112, 113)])
+    assert verdict.right
+    assert verdict.unnoted == 3
 
 
 def test_a_print_that_is_other_than_the_tick_of_its_stamp_is_alien_and_the_tick_is_lost():
