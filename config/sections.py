@@ -56,6 +56,15 @@ class GatewaySettings(Section, frozen=True, kw_only=True):
     server_timeout_s: Annotated[
         float, Meta(description="A server silent for this long is taken for dead.", ge=0.2, le=600)
     ] = 30.0
+    silence_s: Annotated[
+        float,
+        Meta(
+            description="A contract silent for this long while its market is open gets a new connection, beside the "
+            "old one; the wait doubles while that changes nothing. 0: never.",
+            ge=0,
+            le=86_400,
+        ),
+    ] = 60.0
     reconnect_base_s: Annotated[
         float, Meta(description="First wait before a reconnect; it doubles with each failure.", ge=0.01, le=60)
     ] = 0.5
@@ -145,15 +154,6 @@ class SessionSettings(Section, frozen=True, kw_only=True):
     heal_gaps: Annotated[
         bool, Meta(description="Fetch what a gap lost from the gateway's history and mark those bars healed.")
     ] = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        try:
-            frames = tuple(str(frame) for frame in parse_timeframes(self.timeframes))
-        except TimeframeError as error:
-            raise SettingsError(f"session.timeframes: {error}", "session.timeframes") from None
-        msgspec.structs.force_setattr(self, "timeframes", frames)
-        contracts = tuple(dict.fromkeys(contract.strip() for contract in self.contracts))
     heal_delay_s: Annotated[
         float,
         Meta(description="How long after a missing stretch has ended history is asked for it: it lags.", ge=0, le=3600),
@@ -164,6 +164,15 @@ class SessionSettings(Section, frozen=True, kw_only=True):
             description="How long bars with a gap wait for history before they are final as they are.", ge=1, le=86_400
         ),
     ] = 600
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        try:
+            frames = tuple(str(frame) for frame in parse_timeframes(self.timeframes))
+        except TimeframeError as error:
+            raise SettingsError(f"session.timeframes: {error}", "session.timeframes") from None
+        msgspec.structs.force_setattr(self, "timeframes", frames)
+        contracts = tuple(dict.fromkeys(contract.strip() for contract in self.contracts))
         if any(not contract or any(mark in contract for mark in "/\\\0 ") for contract in contracts):
             raise SettingsError(
                 'session.contracts has an id that is empty or has a space or a slash: write it like "CON.F.US.MNQ.Z25"',
