@@ -27,7 +27,10 @@ _REASONS: Final = 3
 _LEAST_ACTORS: Final = 5
 """Lines for which a table of actors is worth it: blank, header, and a few."""
 _BREAKER_STYLE: Final = {"closed": "dim", "half-open": "yellow", "open": "bold red"}
-_STATE_STYLE: Final = {"running": "", "backoff": "yellow", "broken": "bold red", "stopped": "dim"}
+_STATE_STYLE: Final = {
+    "running": "", "idle": "dim", "parked": "dim", "done": "dim", "down": "bold red", "breaker open": "bold red",
+}  # fmt: skip
+"""States of supervision that are not to be looked at at once, or more than any other."""
 
 
 def overview(look: Look, width: int, height: int, note: str = "") -> RenderableType:
