@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 
 from tickloom.actors.outlet import LogOutlet
-from tickloom.messages.control import Gap
+from tickloom.messages.control import AnyControl, Gap
 from tickloom.messages.intake import Frames, Intake, Numbered
 from tickloom.supervision import Ref
 
@@ -93,6 +93,22 @@ class Sequencer:
             elif not full.put(NUDGE, sender="sequencer", timeout=timeout):
                 return self.offer(item)
         return True
+
+    def note(self, record: AnyControl, timeout: float) -> bool:
+        """Number a record that decides nothing, and hand it to the recorder alone, waiting for room.
+
+        False: there was none in time, or there is no log; it is let go.
+        """
+        if self._log is None:
+            return False
+        while True:
+            with self._lock:
+                if self._log.ready():
+                    self._log.offer(Numbered(self._next, record))
+                    self._next += 1
+                    return True
+            if not self._log.ref.put(NUDGE, sender="sequencer", timeout=timeout):
+                return False
 
     async def put_async(self, item: Intake) -> None:
         """Hand `item` on, waiting for room without blocking the event loop."""

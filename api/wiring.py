@@ -25,6 +25,7 @@ from tickloom.actors.healing.shell import Missing
 from tickloom.actors.health.shell import HealthActor
 from tickloom.actors.http.views import Views
 from tickloom.actors.ledger.fold import LedgerFold
+from tickloom.actors.notes import NotesActor
 from tickloom.actors.sequencer import Sequencer
 from tickloom.actors.shell import RoutedActor, Whole, weight_of
 from tickloom.actors.sinks.history import HistoryFold
@@ -65,6 +66,7 @@ HISTORY: Final = "/observers/history"
 PUBLISHER: Final = "/observers/publisher"
 PARQUET: Final = "/observers/parquet"
 LEDGER: Final = "/observers/ledger"
+NOTES: Final = "/observers/notes"
 ACCOUNTS: Final = "/observers/accounts"
 HTTP: Final = "/observers/http"
 PRESSURE: Final = "/observers/pressure"
@@ -312,21 +314,26 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
         fold = ParquetFold(wires.session, sinks.roll_rows, sinks.roll_minutes * 60_000 * MS)
         return ParquetActor(context, whole(fold), wires.out)
 
+    def notes(context: ActorContext) -> NotesActor:
+        assert wires.sequencer is not None, "whoever records has a sequencer before the tree starts"
+        return NotesActor(context, wires.sequencer)
+
     def ledger(context: ActorContext) -> RoutedActor:
         return RoutedActor(context, whole(LedgerFold()), {}, lambda state, _: state)
 
     keepers = (HISTORY, PARQUET) if wires.out is not None else (HISTORY,)
+    noted = (NOTES,) if wires.recorder is not None else ()
     readers = (LEDGER, *keepers, PUBLISHER)
 
     def validation(context: ActorContext) -> RoutedActor:
         activity = [context.ref(timeframe_path(t)) for t in wires.timeframes if t.is_activity]
         routes = {
             Validated: (context.ref(FINEST), *activity),
-            Reject: [context.ref(PARQUET)] if wires.out is not None else [],
+            Reject: [context.ref(path) for path in (*((PARQUET,) if wires.out is not None else ()), *noted)],
             Instrument: [context.ref(path) for path in keepers],
             Report: [context.ref(path) for path in ((STATISTICS, HEALTH) if flags.bounded_statistics else (HEALTH,))],
             FeedState: [context.ref(HEALTH)],
-            Withheld: [context.ref(LEDGER)],
+            Withheld: [context.ref(LEDGER), *map(context.ref, noted)],
             AccountEvents: [context.ref(ACCOUNTS)] if wires.accounts else [],
         }
         fold = whole(validation_fold(settings))
@@ -334,7 +341,9 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
 
     def finest(context: ActorContext) -> FinestActor:
         targets = [context.ref(timeframe_path(t)) for t in wires.timeframes if not t.is_activity]
-        return FinestActor(context, whole(reduce_fold(settings)), targets, {Withheld: [context.ref(LEDGER)]})
+        return FinestActor(
+            context, whole(reduce_fold(settings)), targets, {Withheld: [context.ref(LEDGER), *map(context.ref, noted)]}
+        )
 
     def timeframe(each: Timeframe) -> Callable[[ActorContext], TimeframeActor]:
         def start(context: ActorContext) -> TimeframeActor:
@@ -367,6 +376,8 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
     ]
     if wires.out is not None:
         observers.append(specs.child("parquet", parquet, waiting))
+    if wires.recorder is not None:
+        observers.append(specs.child("notes", notes, waiting))
     if wires.accounts:
         observers.append(specs.child("accounts", AccountsActor, waiting))
     if wires.http is not None:

@@ -8,10 +8,13 @@ from tickloom.actors.recorder import wire
 from tickloom.actors.recorder.care import inspect, verify
 from tickloom.actors.recorder.describe import Inconsistent, describe
 from tickloom.actors.recorder.errors import NoLog
+from tickloom.actors.recorder.export import export
 from tickloom.actors.recorder.packing import pack
 from tickloom.actors.recorder.reader import LogReader
 from tickloom.actors.recorder.segment import name_of, scan
 from tickloom.actors.recorder.writer import LogOptions, LogWriter
+from tickloom.messages.control import Unfamiliar
+from tickloom.messages.intake import Frames
 from tickloom.messages.records import SCHEMA, SegmentHeader
 
 
@@ -97,10 +100,26 @@ def test_verify_does_not_take_a_checksum_for_the_truth(kit, tmp_path):
     assert "does not decode" in str(problem)
 
 
-def test_a_record_this_version_does_not_know_is_damage_with_its_place(kit, tmp_path):
+def test_a_record_that_a_later_version_wrote_is_passed_over_and_kept_as_it_is(kit, tmp_path):
     packed = pack(kit.number([kit.started(), kit.frames(1)]))
-    future = packed.batch.set_column(12, SCHEMA.field("record"), pa.array(['{"record":"telepathy"}', None]))
-    crafted(tmp_path, [future])
+    text = '{"record":"telepathy","recv_ns":7,"said":[1,2]}'
+    crafted(tmp_path, [packed.batch.set_column(12, SCHEMA.field("record"), pa.array([text, None]))])
+    with LogReader(tmp_path) as reader:
+        first, second = (n.item for n in reader.items())
+    assert (type(first), first.recv_ns, first.text) == (Unfamiliar, 7, text)
+    assert isinstance(second, Frames)
+    assert verify(tmp_path).whole
+    assert inspect(tmp_path).records == {"telepathy": 1}
+    export(tmp_path, tmp_path / "all.jsonl")
+    assert (tmp_path / "all.jsonl").read_text().splitlines()[
+        0
+    ] == '{"seq":1,"record":"telepathy","recv_ns":7,"said":[1,2]}'
+
+
+@pytest.mark.parametrize("text", ['{"record":"telepathy"}', '{"record":"gap","recv_ns":1}', "[]", '{"recv_ns":1}'])
+def test_what_is_no_record_is_damage_with_its_place(kit, tmp_path, text):
+    packed = pack(kit.number([kit.started(), kit.frames(1)]))
+    crafted(tmp_path, [packed.batch.set_column(12, SCHEMA.field("record"), pa.array([text, None]))])
     with LogReader(tmp_path) as reader, pytest.raises(Exception, match=r"batch 0 .*a record cannot be read"):
         list(reader.items())
     assert not verify(tmp_path).whole
