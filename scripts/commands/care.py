@@ -50,14 +50,29 @@ def log() -> None:
 
 @app.command("inspect")
 def inspect_(log: LogOrSegment, as_json: Json = False) -> None:
-    """Say what is in a log: how much, of what, from when to when. Changes nothing."""
+    """Say what is in a log: how much, of what, from when to when. Changes nothing.
+
+    Examples:
+
+    ```sh
+    tickloom log inspect log
+    tickloom log inspect log/00000001.arrows --json
+    ```
+    """
     found = inspect(log)
     result(found, as_json=as_json, text=_inspected(found))
 
 
 @app.command("verify")
 def verify_(log: LogOrSegment, as_json: Json = False) -> None:
-    """Check that a log is whole: checksums, numbering, every row. Changes nothing; damage ends with exit code 5."""
+    """Check that a log is whole: checksums, numbering, every row. Changes nothing; damage ends with exit code 5.
+
+    Examples:
+
+    ```sh
+    tickloom log verify log && tickloom replay log
+    ```
+    """
     with progress.shown("checking", "rows") as told:
         found = verify(log, progress=told)
     result(_plain(found) | {"whole": found.whole}, as_json=as_json, text=_verified(found))
@@ -70,6 +85,13 @@ def recover_(log: Log, as_json: Json = False) -> None:
     """Make a damaged log readable: what is whole is kept, what is missing is said in its place.
 
     Damaged originals stay beside as `*.damaged`.
+
+    Examples:
+
+    ```sh
+    tickloom log recover log
+    tickloom log recover log --json && tickloom log verify log
+    ```
     """
     done = recover(log)
     text = {
@@ -88,7 +110,15 @@ def compact_(
     level: Annotated[int, typer.Option(min=1, max=22, help="zstd level: higher is smaller and slower.")] = 3,
     as_json: Json = False,
 ) -> None:
-    """Rewrite closed segments in large batches: smaller, and several times faster to replay. Same rows, same digest."""
+    """Rewrite closed segments in large batches: smaller, and faster to replay. Same rows, same digest.
+
+    Examples:
+
+    ```sh
+    tickloom log compact log
+    tickloom log compact log --level 19
+    ```
+    """
     done = compact(log, level=level)
     text = {
         "log": str(done.path),
@@ -112,6 +142,13 @@ def export_(
     """Write a log for other programs: prints as Parquet or CSV, everything as JSON lines.
 
     The target appears when it is complete.
+
+    Examples:
+
+    ```sh
+    tickloom log export log ticks.parquet --from 2025-11-22T14:30:00
+    tickloom log export log everything.jsonl
+    ```
     """
     if format_ is None and target.suffix.lstrip(".").lower() not in list(Format):
         raise typer.BadParameter(

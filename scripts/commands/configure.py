@@ -22,7 +22,7 @@ File = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as one JSON object.")]
 
-app = typer.Typer(name="config", no_args_is_help=True)
+app = typer.Typer(name="config", no_args_is_help=True, rich_markup_mode="markdown")
 
 
 @app.callback()
@@ -43,7 +43,15 @@ def config() -> None:
 def init(
     file: Annotated[Path, typer.Argument(help="The file to make.")] = Path(FILE_NAME), as_json: Json = False
 ) -> None:
-    """Write a commented settings file with every key at its default. A file that is there is left alone."""
+    """Write a commented settings file with every key at its default. A file that is there is left alone.
+
+    Examples:
+
+    ```sh
+    tickloom config init
+    tickloom config init ~/.config/tickloom/config.toml
+    ```
+    """
     text = render_default_toml().encode()
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -56,14 +64,30 @@ def init(
 
 @app.command()
 def show(file: File = None, as_json: Json = False) -> None:
-    """Print the settings in force, where each value comes from, and the roll-up plan. There are no secrets in them."""
+    """Print the settings in force, where each value comes from, and the roll-up plan. There are no secrets in them.
+
+    Examples:
+
+    ```sh
+    tickloom config show
+    tickloom config show --config live.toml --json
+    ```
+    """
     loaded = load(file)
     result(_plain(loaded), as_json=as_json, text=render_show(loaded).rstrip("\n"))
 
 
 @app.command()
 def check(file: File = None, as_json: Json = False) -> None:
-    """Say whether the settings are right; if not, what is wrong, where, and what to do (exit code 2)."""
+    """Say whether the settings are right; if not, what is wrong, where, and what to do (exit code 2).
+
+    Examples:
+
+    ```sh
+    tickloom config check
+    TICKLOOM__SESSION__TIMEFRAMES=1s,1m tickloom config check
+    ```
+    """
     loaded = load(file)
     where = str(loaded.file) if loaded.file is not None else None
     words = "ok" if where is None else f"ok: {where}"

@@ -70,7 +70,11 @@ def test_help_names_every_command_and_no_command_is_told_what_there_is(tickloom:
     assert [line for line in bare_out if line.strip()] == [line for line in out if line.strip()]
 
 
-@pytest.mark.parametrize("command", MODULES)
+OF_GROUPS = [f"log {name}" for name in ("inspect", "verify", "recover", "compact", "export")]
+OF_GROUPS += [f"config {name}" for name in ("init", "show", "check")]
+
+
+@pytest.mark.parametrize("command", [*MODULES, *OF_GROUPS])
 def test_help_of_each_command_has_an_example(command: str, tickloom: Callable[..., Said]) -> None:
     code, out, err = tickloom(f"{command} --help")
     assert (code, err) == (0, [])

@@ -9,30 +9,30 @@ import pytest
 from rich.console import Console
 
 from tickloom.actors.http.charts import Columns
-from tickloom.actors.http.forms import ActorForm, ContractForm, SessionForm
+from tickloom.actors.http.forms import ActorForm, ContractForm, SessionForm, actor_form
 from tickloom.messages.market import NS
 from tickloom.messages.reports import Health, Latency, Statistics
 from tickloom.scripts.attaching import Look
 from tickloom.scripts.overview import chosen, line, overview, report, restarts, walk
+from tickloom.supervision import ActorView
+
+PLAIN = actor_form(ActorView("/", "worker", "running", 1, 0, None, None, None), {}, whole=False)
 
 
 def actor(path: str, *children: ActorForm, **fields: object) -> ActorForm:
     usual: dict[str, object] = {
-        "kind": "supervisor" if children else "worker", "state": "running", "alive": True, "epoch": 1, "restarts": 0,
-        "failures": 0, "breaker": "closed", "depth": 0, "high_water": 9, "capacity": 0 if children else 1024,
-        "rate": 111.0, "handled": 1, "batches": 1, "quarantined": 0, "busy_seconds": 0.0, "slowest_seconds": 0.0,
-        "unemitted": 0, "p50_ms": None, "p99_ms": None, "lane": {}, "dead_letters": {}, "last_failure": None,
-        "last_exit": None,
+        "kind": "supervisor" if children else "worker", "alive": True, "breaker": "closed", "high_water": 9,
+        "capacity": 0 if children else 1024, "rate": 111.0,
     }  # fmt: skip
     name = path.rpartition("/")[2] or path
-    return msgspec.convert(usual | {"path": path, "name": name, "children": list(children)} | fields, ActorForm)
+    return msgspec.structs.replace(PLAIN, path=path, name=name, children=list(children), **(usual | fields))
 
 
 TREE = actor(
     "/",
     actor("/recorder"),
     actor("/bars", *(actor(f"/bars/{n}s", p99_ms=n / 10) for n in range(1, 13))),
-    actor("/http", restarts=2, breaker="open", alive=False, state="broken"),
+    actor("/http", restarts=2, breaker="open", alive=False, state="breaker open"),
 )
 
 
@@ -47,7 +47,7 @@ def look(contracts: int = 1, **fields: object) -> Look:
         "place": "127.0.0.1:8787",
         "session": SessionForm("1", "0.1.0", 12 * 3_600 * NS, forms, ["1s", "1m"]),
         "health": Health("degraded", ("market hub is down",), links={"market": "down"}, token_seconds=3_725.0),
-        "statistics": Statistics(seconds=61.0, ticks=1_234_567, rejected={"price_jump": 3, "stale": 7}),
+        "statistics": Statistics(seconds=61.0, ticks=1_234_567, rejected={"jump": 3, "late": 7}),
         "tree": TREE,
         "timeframe": "1m",
         "bars": dict.fromkeys(names, bars),
@@ -65,8 +65,8 @@ def test_health_throughput_rejects_bars_and_actors_are_all_there() -> None:
     text = "\n".join(shown(look()))
     for words in (
         "127.0.0.1:8787", "up 0:01:01", "degraded", "market hub down", "market hub is down", "token 1:02:05",
-        "1,234,567 ticks", "rejected 10   stale 7   price_jump 3", "MNQ.0", "00:02:00*", "24,480.50", "    12s",
-        "broken", "open",
+        "1,234,567 ticks", "rejected 10   late 7   jump 3", "MNQ.0", "00:02:00*", "24,480.50", "    12s",
+        "breaker open",
     ):  # fmt: skip
         assert words in text, words
 
