@@ -20,8 +20,8 @@ from typing import Final
 import pyarrow as pa
 
 from tickloom.actors.bars.tables import bars_table
+from tickloom.actors.publishing import Cancel, Subscribe
 from tickloom.actors.sinks.embedded import Callback, CallbackActor, Delivery, Sink, SinkActor
-from tickloom.actors.sinks.publisher import Cancel, Subscribe
 from tickloom.engine import STREAM_CAPACITY, Engine
 from tickloom.errors import UsageError
 from tickloom.messages.bars import Bar

@@ -7,10 +7,9 @@ is made up from what the actors had committed.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import pyarrow as pa
 
 from tickloom.actors.accounts.shell import AccountSubscription
 from tickloom.actors.bars.activity import ActivityState
@@ -21,7 +20,6 @@ from tickloom.actors.checkpoint.states import States
 from tickloom.actors.health.fold import HealthFold, HealthState, Limits
 from tickloom.actors.ledger.fold import LedgerState, lost
 from tickloom.actors.publishing import Cancel, CloseAll, Subscribe
-from tickloom.actors.recorder.writer import LogWriter
 from tickloom.actors.sinks.history import NONE_KEPT, HistoryState, Latest, Window, latest, table
 from tickloom.actors.sinks.parquet import Flush
 from tickloom.actors.sinks.publisher import BarSubscription
@@ -30,7 +28,6 @@ from tickloom.actors.validation.fold import Counts, ValidationState
 from tickloom.config.timeframes import Timeframe
 from tickloom.errors import UsageError
 from tickloom.messages.reports import Health, Statistics
-from tickloom.recovery import seeds
 from tickloom.streams import AccountStream, BarStream
 from tickloom.summary import Summary
 from tickloom.supervision import NOTHING, ActorDead, ActorView, Clock, StopReport, Tree, TreeStopped
@@ -53,6 +50,9 @@ from tickloom.wiring import (
     timeframe_path,
     tree_spec,
 )
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 DRAIN_S = 60.0
 """Longest an actor may take to work off what is queued when a session ends."""
@@ -77,8 +77,11 @@ class Engine:
         accounting = wires.settings.flags.task_accounting
         self.tree = Tree(tree_spec(wires), name=name, clock=clock, faults=faults, accounting=accounting)
         wires.look, wires.resize = self.tree.snapshot, self.tree.resize
-        for path, state in seeds(wires).items():
-            self.tree.seed(path, state)
+        if wires.carried is not None:
+            from tickloom.recovery import seeds  # with the reader of logs, and all of Arrow
+
+            for path, state in seeds(wires).items():
+                self.tree.seed(path, state)
         self._final: dict[str, Any] = {}
         self._ended = False
         self.patience = DRAIN_S
@@ -138,6 +141,8 @@ class Engine:
         for path in measured:
             self._drain(path)
         if wires.recorder is not None:
+            from tickloom.actors.recorder.writer import LogWriter
+
             self._drain(RECORDER)
             writer = self.tree.recall(RECORDER)
             if isinstance(writer, LogWriter) and (writer.failing or writer.counters.lost_frames):

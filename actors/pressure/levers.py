@@ -12,10 +12,11 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from tickloom.actors.bars.shell import UPDATE_NS, Updates
+from tickloom.actors.connection.thinning import Thin
 from tickloom.actors.pressure.control import Policy, Pressure, capacity, gives_way, scaled
+from tickloom.actors.publishing import Shrink
 from tickloom.actors.sinks.history import Keep
 from tickloom.actors.sinks.parquet import Roll
-from tickloom.actors.sinks.publisher import Shrink
 from tickloom.supervision import MailboxSpec, Ref
 from tickloom.supervision import Policy as Overflow
 
@@ -47,7 +48,7 @@ class Levers:
     Args:
         configured: the limits without pressure.
         resize: changes the bounds of a mailbox, by path.
-        history, files, publisher, timeframes: whom to tell; `files` None: there are none.
+        history, files, publisher, timeframes, hub: whom to tell; None: there is none.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Levers:
         publisher: Ref,
         files: Ref | None,
         timeframes: Sequence[Ref],
+        hub: Ref | None = None,
     ) -> None:
         self._configured = configured
         self._resize = resize
@@ -66,6 +68,7 @@ class Levers:
         self._files = files
         self._publisher = publisher
         self._timeframes = tuple(timeframes)
+        self._hub = hub
         self._told: dict[str, Any] = {}
 
     def pull(self, policy: Policy, state: Pressure) -> None:
@@ -84,14 +87,18 @@ class Levers:
         roll = Roll(scaled(policy, what.roll_rows, squeeze))
         if self._files is not None and self._news("files", roll) and not self._files.offer(roll):
             del self._told["files"]
-        shrink = Shrink(max(0.5**squeeze, policy.floor))
+        squeezed = squeeze if gives_way(policy, state, "subscribers") else 0
+        shrink = Shrink(max(0.5**squeezed, policy.floor))
         if self._news("publisher", shrink):
             self._publisher.tell(shrink)
         updates = Updates(FEWER_NS if gives_way(policy, state, "updates") else UPDATE_NS)
-        # again after each look while they give way: a timeframe that was restarted has forgotten it
+        # again after each look while they give way: an actor that was restarted has forgotten it
         if self._news("timeframes", updates) or updates.every_ns != UPDATE_NS:
             for timeframe in self._timeframes:
                 timeframe.tell(updates)
+        thin = Thin(gives_way(policy, state, "quotes"), gives_way(policy, state, "depth"))
+        if self._hub is not None and (self._news("hub", thin) or thin != Thin()):
+            self._hub.tell(thin)
 
     def _news(self, whom: str, what: Any) -> bool:
         """Note what is being told, and return whether it is something else than before."""

@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol, TypeAlias, cast, runtime_checkable
 
-from tickloom.actors.sinks.publisher import Subscription
+from tickloom.actors.sinks.publisher import BarSubscription
 from tickloom.messages.bars import Bar
 from tickloom.supervision import Actor, ActorContext, Exit, Ref
 
@@ -56,7 +56,7 @@ class Into:
         """Nothing: the mailbox is the actor's, which goes on."""
 
 
-class Delivery(Subscription):
+class Delivery(BarSubscription):
     """A subscription that puts bars into the mailbox of an actor of the tree."""
 
     def __init__(self, ref: Ref, contract: str, timeframe: str, *, partial: bool) -> None:

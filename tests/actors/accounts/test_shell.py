@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tickloom.actors.accounts.shell import AccountsActor, Cancel, CloseAll, Subscribe, Subscription
+from tickloom.actors.accounts.shell import AccountsActor, AccountSubscription
+from tickloom.actors.publishing import Cancel, CloseAll, Subscribe
 from tickloom.messages.accounts import AccountEvent, AccountEvents
 from tickloom.messages.control import Disconnected
 from tickloom.messages.projectx import UserAccount, UserOrder
@@ -29,7 +30,7 @@ def accounts() -> Iterator[tuple[Tree, Ref]]:
     tree.stop("now")
 
 
-def read(subscription: Subscription) -> list[AccountEvent]:
+def read(subscription: AccountSubscription) -> list[AccountEvent]:
     """All that is left; the subscription has ended."""
     return list(subscription.mailbox.take_batch(1000))
 
@@ -37,9 +38,9 @@ def read(subscription: Subscription) -> list[AccountEvent]:
 def test_each_subscriber_gets_what_it_asked_for_and_the_end_after_what_was_delivered(accounts) -> None:
     tree, ref = accounts
     every, one, cancelled = (
-        Subscription(None, capacity=10),
-        Subscription(1002, capacity=10),
-        Subscription(None, capacity=9),
+        AccountSubscription(None, capacity=10),
+        AccountSubscription(1002, capacity=10),
+        AccountSubscription(None, capacity=9),
     )
     assert [ref.ask(Subscribe(each)) for each in (every, one, cancelled)] == [1, 2, 3]
     assert ref.ask(Cancel(cancelled)) == 2
@@ -53,7 +54,7 @@ def test_each_subscriber_gets_what_it_asked_for_and_the_end_after_what_was_deliv
 
 def test_a_slow_subscriber_loses_its_own_oldest_events_and_that_is_counted(accounts) -> None:
     tree, ref = accounts
-    slow, quick = Subscription(None, capacity=2), Subscription(None, capacity=100)
+    slow, quick = AccountSubscription(None, capacity=2), AccountSubscription(None, capacity=100)
     for each in (slow, quick):
         ref.ask(Subscribe(each))
     for _ in range(10):
@@ -67,7 +68,7 @@ def test_a_slow_subscriber_loses_its_own_oldest_events_and_that_is_counted(accou
 
 def test_a_crash_ends_no_subscription_and_repeats_and_loses_no_event(accounts) -> None:
     tree, ref = accounts
-    subscription = Subscription(None, capacity=100)
+    subscription = AccountSubscription(None, capacity=100)
     ref.ask(Subscribe(subscription))
     for _ in range(3):
         ref.put(NEWS)
@@ -79,7 +80,7 @@ def test_a_crash_ends_no_subscription_and_repeats_and_loses_no_event(accounts) -
 
 def test_what_is_none_of_its_business_is_written_off_and_harms_nobody(accounts) -> None:
     tree, ref = accounts
-    subscription = Subscription(None, capacity=100)
+    subscription = AccountSubscription(None, capacity=100)
     ref.ask(Subscribe(subscription))
     ref.put("a stray")
     ref.put(NEWS)

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 
 from tickloom.actors.bars.shell import UPDATE_NS, Updates
+from tickloom.actors.connection.thinning import Thin
 from tickloom.actors.pressure.control import Policy
 from tickloom.actors.pressure.events import FlowYielded, LimitChanged, OverflowBegan, OverflowEnded
 from tickloom.actors.pressure.levers import FEWER_NS, Configured, Levers
 from tickloom.actors.pressure.readings import Memory, Reading
 from tickloom.actors.pressure.shell import PressureActor, disks
+from tickloom.actors.publishing import Subscribe
 from tickloom.actors.sinks.history import HistoryFold
-from tickloom.actors.sinks.publisher import PublisherActor, Subscribe, Subscription
+from tickloom.actors.sinks.publisher import BarSubscription, PublisherActor
 from tickloom.actors.sinks.shell import HistoryActor
 from tickloom.messages.market import NS
 from tickloom.messages.reports import Report, Strain
@@ -61,6 +63,7 @@ class World:
                 publisher=context.ref("/publisher"),
                 files=context.ref("/files"),
                 timeframes=[context.ref("/timeframe")],
+                hub=context.ref("/hub"),
             )
             return PressureActor(
                 context,
@@ -75,7 +78,9 @@ class World:
                 interval=1.0,
             )
 
-        listeners = [ChildSpec(name, Listener, mailbox=box) for name in ("files", "timeframe", "health", "statistics")]
+        listeners = [
+            ChildSpec(name, Listener, mailbox=box) for name in ("files", "timeframe", "health", "statistics", "hub")
+        ]
         children = (
             *listeners,
             ChildSpec("slow", Listener, mailbox=box),
@@ -110,9 +115,29 @@ def world(tmp_path: Path) -> Iterator[World]:
     made.tree.stop("now")
 
 
-def test_short_memory_halves_mailboxes_history_files_and_streams_and_says_why(world: World) -> None:
-    subscription = Subscription("", "", partial=False, capacity=800)
+def test_slow_subscribers_may_have_less_waiting_once_it_is_their_turn_to_give_way(world: World) -> None:
+    subscription = BarSubscription("", "", partial=False, capacity=800)
     world.tree.ref("/publisher").tell(Subscribe(subscription))
+    world.look(3, share=0.9)
+    assert subscription.mailbox.counters().capacity == 800, "updates, quotes and depth come before"
+    world.look(1, share=0.9)
+    assert subscription.mailbox.counters().capacity == 50
+    later = BarSubscription("", "", partial=False, capacity=160)
+    world.tree.ref("/publisher").tell(Subscribe(later))
+    world.dispatcher.run()
+    assert later.mailbox.counters().capacity == 10, "those who come later as well"
+    world.look(60, share=0.2)
+    assert (subscription.mailbox.counters().capacity, later.mailbox.counters().capacity) == (800, 160)
+
+
+def test_a_hub_is_told_which_of_its_flows_give_way(world: World) -> None:
+    world.look(3, share=0.9)
+    assert world.heard("/hub") == [Thin(), Thin(quotes=True), Thin(quotes=True, depth=True)]
+    world.look(60, share=0.2)
+    assert world.heard("/hub")[-1] == Thin()
+
+
+def test_short_memory_halves_mailboxes_history_and_files_and_says_why(world: World) -> None:
     world.look(1, share=0.9)
     assert (world.capacity("/slow"), world.capacity("/history")) == (32, 32)
     counters = world.tree.snapshot().find("/slow").counters
@@ -122,11 +147,6 @@ def test_short_memory_halves_mailboxes_history_files_and_streams_and_says_why(wo
     keep = world.tree.recall("/history").keep
     assert (keep.rows, keep.bytes) == (512, 32 << 20)
     assert world.heard("/files")[-1].rows == 2048
-    assert subscription.mailbox.counters().capacity == 400
-    later = Subscription("", "", partial=False, capacity=100)
-    world.tree.ref("/publisher").tell(Subscribe(later))
-    world.dispatcher.run()
-    assert later.mailbox.counters().capacity == 50, "those who come later as well"
     (change,) = world.told(LimitChanged)
     assert (change.before, change.after) == ("1/1", "1/2")
     assert change.cause.startswith("90% of memory")
