@@ -358,7 +358,8 @@ class RealtimeDataManager(Reading):
     def _make_teller(self, session: Session, instrument: Instrument) -> Teller:
         finest = min(self._ours, key=Timeframe.parse)
         newest = {ours(name): int(frame["timestamp"][-1].timestamp()) * NS for name, frame in self._history.items()}
-        open_now = session.latest(instrument.contract).bars.get(finest)
+        # of a session of its own all is news; of a shared one what was traded before is not
+        open_now = None if self._shared is None else session.latest(instrument.contract).bars.get(finest)
         volume = {} if open_now is None else {open_now.open_time: open_now.volume}
         return Teller(self._ours, finest, instrument, self.timezone, newest, volume=volume)
 
