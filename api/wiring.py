@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from tickloom.actors.accounts.shell import AccountsActor
 from tickloom.actors.bars.activity import ActivityFold
 from tickloom.actors.bars.deltas import conflate
 from tickloom.actors.bars.fold import TimeframeFold
@@ -21,7 +22,6 @@ from tickloom.actors.bars.reduce import ReduceFold
 from tickloom.actors.bars.shell import FinestActor, TimeframeActor
 from tickloom.actors.checkpoint.states import States
 from tickloom.actors.health.fold import HealthFold, Limits
-from tickloom.actors.healing.shell import Missing
 from tickloom.actors.health.shell import HealthActor
 from tickloom.actors.http.views import Views
 from tickloom.actors.ledger.fold import LedgerFold
@@ -29,9 +29,9 @@ from tickloom.actors.notes import NotesActor
 from tickloom.actors.sequencer import Sequencer
 from tickloom.actors.shell import RoutedActor, Whole, weight_of
 from tickloom.actors.sinks.history import HistoryFold
+from tickloom.actors.sinks.keeper import HistoryActor
 from tickloom.actors.sinks.parquet import ParquetFold
 from tickloom.actors.sinks.publisher import PublisherActor
-from tickloom.actors.sinks.shell import HistoryActor, ParquetActor
 from tickloom.actors.statistics.fold import StatisticsFold, snapshot
 from tickloom.actors.validation.fold import VECTOR_ROWS, ValidationFold, ValidationState
 from tickloom.actors.validation.rules import MAX_TICKS, Rules
@@ -39,6 +39,7 @@ from tickloom.config.buckets import BucketRule
 from tickloom.config.sessions import Sessions
 from tickloom.config.settings import Settings
 from tickloom.config.timeframes import Timeframe
+from tickloom.messages.accounts import AccountEvents
 from tickloom.messages.bars import Bars
 from tickloom.messages.intake import Validated
 from tickloom.messages.market import Instrument, Reject
@@ -54,6 +55,10 @@ from tickloom.supervision import (
     Policy,
     SupervisorSpec,
 )
+
+if TYPE_CHECKING:
+    from tickloom.actors.healing.shell import Missing
+    from tickloom.actors.sinks.shell import ParquetActor
 
 VALIDATION: Final = "/pipeline/validation"
 FINEST: Final = "/pipeline/finest"
@@ -73,9 +78,9 @@ PRESSURE: Final = "/observers/pressure"
 TOKEN: Final = "/feed/token"  # noqa: S105 - a path
 MARKET: Final = "/feed/market"
 USER: Final = "/feed/user"
+HEALING: Final = "/feed/healing"
 CLOCK: Final = "/clock"
 APP: Final = "/app"
-HEALING: Final = "/feed/healing"
 
 MS: Final = 1_000_000
 
@@ -94,8 +99,8 @@ class Wires:
     """What shells share: set before the tree starts, read only afterwards. `carried` is what the log had come to.
 
     With `crew` validation, the reduction and the timeframes take turns in one thread, and ledger, history and publisher
-    in another, which wakes two threads a batch and not thirteen: for small batches, as they come live. Without it each has its own, and large batches are computed side
-    by side: for replay. See `docs/performance.md`.
+    in another, which wakes two threads a batch and not thirteen: for small batches, as they come live. Without it each
+    has its own, and large batches are computed side by side: for replay. See `docs/performance.md`.
     """
 
     settings: Settings
@@ -106,12 +111,12 @@ class Wires:
     checkpoint: ChildSpec | None = None
     carried: States | None = None
     states: Callable[[], States] | None = None
+    missing: Callable[[], Missing] | None = None
     feed: tuple[ChildSpec, ...] = ()
     clock: ChildSpec | None = None
     http: ChildSpec | None = None
     app: ChildSpec | None = None
     views: Views | None = None
-    missing: Callable[[], Missing] | None = None
     accounts: bool = False
     look: Callable[[], ActorView] | None = None
     resize: Callable[..., object] | None = None
@@ -192,6 +197,7 @@ def reduce_fold(settings: Settings) -> ReduceFold:
     """Return the finest reduction as the settings say."""
     session = settings.session
     grace, lateness = session.grace_ms * MS, session.lateness_ms * MS
+    patience = session.heal_patience_s * 1000 * MS if session.heal_gaps else 0
     if settings.flags.columnar:
         return ReduceFold(grace, lateness, patience)
     return ReduceFold(grace, lateness, patience, vector_rows=ROW_BY_ROW, column_rows=ROW_BY_ROW)
@@ -212,7 +218,6 @@ def bucket_rules(settings: Settings, timeframe: Timeframe) -> Callable[[str], Bu
 
 def hours(settings: Settings) -> Callable[[str], Sessions]:
     """Return a lookup from contract to its sessions. Each caller gets its own: they remember."""
-    patience = session.heal_patience_s * 1000 * MS if session.heal_gaps else 0
     made: dict[str, Sessions] = {}
 
     def sessions(contract: str) -> Sessions:
@@ -309,6 +314,8 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
         return HistoryActor(context, whole(HistoryFold(settings.history.rows, settings.history.megabytes * 1_048_576)))
 
     def parquet(context: ActorContext) -> ParquetActor:
+        from tickloom.actors.sinks.shell import ParquetActor  # with all of Arrow
+
         assert wires.out is not None
         sinks = settings.sinks
         fold = ParquetFold(wires.session, sinks.roll_rows, sinks.roll_minutes * 60_000 * MS)
@@ -404,6 +411,7 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
                 files=PARQUET if wires.out is not None else None,
                 statistics=STATISTICS if flags.bounded_statistics else None,
                 timeframes=tuple(timeframe_path(t) for t in wires.timeframes),
+                hub=MARKET if any(child.id == "market" for child in wires.feed) else None,
             ),
         )
         observers.append(specs.child("pressure", pressed, MailboxSpec(capacity=16)))

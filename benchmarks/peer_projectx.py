@@ -29,6 +29,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC
 from pathlib import Path
 from types import SimpleNamespace
@@ -49,18 +50,22 @@ class Waits:
         self.taken = self.waited = self.waited_ns = 0
 
 
-def ticks(count: int) -> tuple[list[int], list[float], list[int]]:
-    """Return stamps (ns), prices and sizes: 10 ticks a second, the same for both sides."""
+def ticks(count: int, burst: int) -> Iterator[tuple[list[int], list[float], list[int]]]:
+    """Yield stamps (ns), prices and sizes, `burst` at a time: 10 ticks a second, the same for both sides.
+
+    Made as they are needed: what a market sent is not what a side must remember.
+    """
     rng = random.Random(7)
     ts, price = START, 20_000
-    stamps, prices, sizes = [], [], []
-    for _ in range(count):
-        ts += int(rng.expovariate(10) * NS)
-        price += rng.randrange(-1, 2)
-        stamps.append(ts)
-        prices.append(price * 0.25)
-        sizes.append(rng.randrange(1, 9))
-    return stamps, prices, sizes
+    for at in range(0, count, burst):
+        stamps, prices, sizes = [], [], []
+        for _ in range(min(burst, count - at)):
+            ts += int(rng.expovariate(10) * NS)
+            price += rng.randrange(-1, 2)
+            stamps.append(ts)
+            prices.append(price * 0.25)
+            sizes.append(rng.randrange(1, 9))
+        yield stamps, prices, sizes
 
 
 def figures(count: int, cpu: float, wall: float, waits: Waits) -> dict[str, Any]:
@@ -120,16 +125,16 @@ async def _peer(count: int, burst: int) -> dict[str, Any]:
     await manager.initialize()
     manager.is_running = True
     manager._min_update_interval = -1.0
-    given = [
-        {"timestamp": datetime.fromtimestamp(ts / NS, zone), "price": price, "volume": size, "type": "trade"}
-        for ts, price, size in zip(*ticks(count), strict=True)
-    ]
     waits = Waits()
     count_asyncio_locks(waits)
     gc.collect()
     cpu, wall = time.process_time(), time.perf_counter()
-    for at in range(0, count, burst):
-        await asyncio.gather(*(manager._process_tick_data(tick) for tick in given[at : at + burst]))
+    for columns in ticks(count, burst):
+        given = [
+            {"timestamp": datetime.fromtimestamp(ts / NS, zone), "price": price, "volume": size, "type": "trade"}
+            for ts, price, size in zip(*columns, strict=True)
+        ]
+        await asyncio.gather(*(manager._process_tick_data(tick) for tick in given))
     made = figures(count, time.process_time() - cpu, time.perf_counter() - wall, waits)
     made["processed"] = manager.memory_stats["ticks_processed"]
     made["bars"] = sum(len(frame) - 1 for frame in manager.data.values())
@@ -182,7 +187,6 @@ def _ours(count: int, burst: int) -> dict[str, Any]:
     from tickloom.wiring import VALIDATION, Wires
 
     contract = "CON.F.US.EP.Z25"
-    stamps, prices, sizes = ticks(count)
     engine = Engine(Wires(settings=settings_from({"session": {"timeframes": list(OUR_FRAMES)}}), session="peer"))
     engine.start()
     put = engine.tree.ref(VALIDATION).put
@@ -193,12 +197,13 @@ def _ours(count: int, burst: int) -> dict[str, Any]:
     waits.taken = waits.waited = waits.waited_ns = 0
     gc.collect()
     cpu, wall = time.process_time(), time.perf_counter()
-    for at in range(0, count, burst):
-        ts = stamps[at : at + burst]
+    at = 0
+    for ts, prices, sizes in ticks(count, burst):
         n = len(ts)
-        prints = Prints((contract,), [0] * n, ts, prices[at : at + n], sizes[at : at + n], [2] * n, [0] * n, at)
+        prints = Prints((contract,), [0] * n, ts, prices, sizes, [2] * n, [0] * n, at)
         put(Numbered(2 + at, Frames("peer", [ts[-1]], [ts[-1]], None, prints)))
-    put(Numbered(2 + count, SessionStopped(recv_ns=stamps[-1])))
+        at += n
+    put(Numbered(2 + count, SessionStopped(recv_ns=ts[-1])))
     engine.drain()
     made = figures(count, time.process_time() - cpu, time.perf_counter() - wall, waits)
     summary = engine.summary(received=count, seconds=1.0, gaps=0, log=None, out=None, latency=False)
@@ -243,7 +248,10 @@ def main() -> None:
         print(json.dumps(asyncio.run(_peer(options.ticks, options.burst))))
         return
     if options.side == "ours":
-        sys.setswitchinterval(0.0005)
+        from tickloom.scripts.arenas import few_heaps
+
+        sys.setswitchinterval(0.0005)  # both as the command line does
+        few_heaps()
         print(json.dumps(_ours(options.ticks, options.burst)))
         return
     CACHE.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tickloom.actors.bars.tables import FIELDS, block_of, tail
+from tickloom.actors.bars.blocks import FIELDS, block_of, tail
 from tickloom.messages.bars import Bar, BarColumns
 
 BLOCK_ROWS = 256

@@ -12,7 +12,7 @@ does the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import Final
 
@@ -20,14 +20,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tickloom.actors.bars.blocks import FIELDS, block_of, flag_names, rows_of, tail
 from tickloom.messages.bars import Bar, BarColumns, BarFlag
 from tickloom.messages.market import FloatArray, Instrument, IntArray
 
-FIELDS: Final = BarColumns.__struct_fields__[2:]
-"""The integer columns of `BarColumns`, in order."""
-
 _EXACT: Final = 2**53
-_NAMES: Final = tuple((int(flag), (flag.name or "").lower()) for flag in BarFlag if flag)
 
 SCHEMA: Final = pa.schema(
     [
@@ -48,11 +45,6 @@ SCHEMA: Final = pa.schema(
     ]
 )
 """The columns of a table of bars."""
-
-
-def flag_names(flags: int) -> str:
-    """Return a bar's flags as words joined by `|`: `partial gap healed empty revised conflated`, those that hold."""
-    return "|".join(name for bit, name in _NAMES if flags & bit)
 
 
 def bars_table(
@@ -129,26 +121,6 @@ def divide(ticks: IntArray, numerators: IntArray, counts: IntArray, denominators
     return result
 
 
-def block_of(bars: Sequence[Bar]) -> BarColumns:
-    """Return bars of one contract and timeframe, at least one, as columns."""
-    rows = np.array([[getattr(bar, field) for field in FIELDS] for bar in bars], dtype=np.int64)
-    return BarColumns(bars[0].contract, bars[0].timeframe, *np.ascontiguousarray(rows.T))
-
-
-def rows_of(block: BarColumns) -> list[Bar]:
-    """Return the bars of a block one by one."""
-    columns = (getattr(block, field).tolist() for field in FIELDS)
-    return [Bar(block.contract, block.timeframe, *row) for row in zip(*columns, strict=True)]
-
-
-def tail(block: BarColumns, rows: int) -> BarColumns:
-    """Return the last rows of a block, without a copy."""
-    if len(block) <= rows:
-        return block
-    start = len(block) - rows
-    return BarColumns(block.contract, block.timeframe, *(getattr(block, field)[start:] for field in FIELDS))
-
-
 def _blocks(bars: Iterable[Bar | BarColumns]) -> Iterable[BarColumns]:
     for is_block, run in groupby(bars, key=lambda each: isinstance(each, BarColumns)):
         if is_block:
@@ -157,3 +129,6 @@ def _blocks(bars: Iterable[Bar | BarColumns]) -> Iterable[BarColumns]:
             rows = [bar for bar in run if isinstance(bar, Bar)]
             for _, own in groupby(rows, key=lambda bar: (bar.contract, bar.timeframe)):
                 yield block_of(list(own))
+
+
+__all__ = ["SCHEMA", "bars_table", "block_of", "divide", "flag_names", "rows_of", "tail"]

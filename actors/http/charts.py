@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from tickloom.actors.bars.tables import flag_names, rows_of, tail
+from tickloom.actors.bars.blocks import flag_names, rows_of, tail
 from tickloom.actors.sinks.history import Window
 from tickloom.messages.bars import Bar, BarFlag
 from tickloom.messages.market import Instrument

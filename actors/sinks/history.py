@@ -7,15 +7,17 @@ shared out equally among the windows there are; what has to go goes from the old
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
-import pyarrow as pa
 
+from tickloom.actors.bars.blocks import rows_of
 from tickloom.actors.bars.history import History
-from tickloom.actors.bars.tables import bars_table, rows_of
 from tickloom.messages.bars import Bar, BarColumns, Bars
 from tickloom.messages.market import Instrument
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 NONE_KEPT: Final = History(1, 1 << 20)
 """The history of a contract and timeframe of which nothing is known."""
@@ -180,6 +182,8 @@ def table(
 
     With `partial` the bars that are still open come last, as they are now, and count among the newest.
     """
+    from tickloom.actors.bars.tables import bars_table  # Arrow is for who reads a table
+
     window = state.windows.get((contract, timeframe))
     if window is None:
         return bars_table([], state.instruments, timeframe)

@@ -1,4 +1,4 @@
-"""The shells of history and of the Parquet sink. The sink is the only one that touches a disk."""
+"""The shell of the Parquet sink: the only one of them that touches a disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 from tickloom.actors.bars.tables import bars_table
 from tickloom.actors.shell import RoutedActor
 from tickloom.actors.sinks.files import write_parquet
-from tickloom.actors.sinks.history import HistoryFold
+from tickloom.actors.sinks.keeper import HistoryActor
 from tickloom.actors.sinks.parquet import File, ParquetFold
 from tickloom.messages.market import Reject
 from tickloom.supervision import ActorContext
@@ -28,13 +28,6 @@ REJECTS_SCHEMA = pa.schema(
     ]
 )
 """Columns of the files under `OUT/rejects`: a print as it was received, and why it was refused."""
-
-
-class HistoryActor(RoutedActor):
-    """Keeps bars for reading. Any ask is answered with the committed state."""
-
-    def __init__(self, context: ActorContext, fold: HistoryFold) -> None:
-        super().__init__(context, fold, {}, lambda state, _: state)
 
 
 class ParquetActor(RoutedActor):
@@ -75,3 +68,6 @@ def rejects_table(rejects: tuple[Reject, ...]) -> pa.Table:
         else:
             arrays.append(pa.array(values, field.type))
     return pa.Table.from_arrays(arrays, schema=REJECTS_SCHEMA)
+
+
+__all__ = ["REJECTS_SCHEMA", "HistoryActor", "ParquetActor", "rejects_table"]

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from typing import Any, Final, TypeAlias
 
-from tickloom.actors.bars.tables import flag_names
+from tickloom.actors.bars.blocks import flag_names
 from tickloom.messages.bars import Bar, BarFlag
 from tickloom.messages.market import NS, Instrument
 from tickloom.supervision.breaker import Breaker, BreakerEvent, BreakerSpec, BreakerState, advance, new_breaker
