@@ -28,8 +28,6 @@ class NewerFormat(LogError):
 class LogInUse(LogError):
     """Another session holds the log; `pid` is its process, or None when it did not say."""
 
-    exit_code = 2
-
     def __init__(self, path: Path, pid: int | None) -> None:
         self.path, self.pid = path, pid
         who = f"process {pid}" if pid is not None else "another process"

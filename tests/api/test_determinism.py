@@ -23,8 +23,11 @@ from tickloom.messages.market import NS, Instrument, Prints
 from tickloom.supervision.faults import FaultPlan
 
 ROOT = Path(__file__).resolve().parents[2]
-V1 = ROOT / "tests" / "actors" / "recorder" / "fixtures" / "v1"
-V1_DIGEST = "0a5fd685b31c12185defe51238fa41caa6c8a417e1e09a2aeffce3298fe78764"
+FIXTURES = ROOT / "tests" / "actors" / "recorder" / "fixtures"
+FIXTURE_DIGESTS = {
+    "v1": "0a5fd685b31c12185defe51238fa41caa6c8a417e1e09a2aeffce3298fe78764",
+    "v2": "f91641a43668126343f8683fde455abcfe796f451622ff9e883f6768d1060b3c",
+}
 TAPE_DIGEST = "a6a993c8b25871159e11f5c855ef53ff93dcc14114f414a277256a66f27e5b64"
 
 MNQ, EP = "CON.F.US.MNQ.Z25", "CON.F.US.EP.Z25"
@@ -85,9 +88,10 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_log_of_the_fixture_has_the_digest_written_down(tmp_path: Path) -> None:
-    log = shutil.copytree(V1, tmp_path / "v1")
-    assert tickloom.replay(log, timeframes=TIMEFRAMES).digest == V1_DIGEST
+@pytest.mark.parametrize("version", FIXTURE_DIGESTS)
+def test_the_log_of_each_format_version_has_the_digest_written_down(tmp_path: Path, version: str) -> None:
+    log = shutil.copytree(FIXTURES / version, tmp_path / "log")
+    assert tickloom.replay(log, timeframes=TIMEFRAMES).digest == FIXTURE_DIGESTS[version]
 
 
 def test_the_tape_has_the_digest_written_down(log: Path) -> None:

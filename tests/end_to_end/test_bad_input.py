@@ -213,7 +213,7 @@ def test_a_log_has_one_writer(account: dict[str, str], start: Callable[..., Any]
         "compact": start("log", "compact", "log"),
     }
     for rival in rivals.values():
-        assert (rival.finish(), rival.out) == (USAGE, [])
+        assert (rival.finish(), rival.out) == (DAMAGED, [])
         assert len(rival.complaints) == 1
         assert f"log is being written by process {first.process.pid}" in rival.complaints[0]
     # whoever only reads is welcome, and gets what is whole so far

@@ -45,7 +45,7 @@ LOG = Path("log/00000001.arrows")
         (InsecureAddress("x"), 2),
         (OSError("x"), 2),
         (NoLog("x"), 2),
-        (LogInUse(LOG, 7), 2),
+        (LogInUse(LOG, 7), 5),
         (ImportFault("x"), 2),
         (LogWriteError(LOG, OSError(28, "No space left on device"), kept=1, lost_frames=0), 2),
         (AuthenticationError("x"), 3),

@@ -1,4 +1,4 @@
-"""Logs of format version 1 stay readable: a log written when it was defined, read by us and by the page alone.
+"""Logs of every format version stay readable: one written when it was defined, read by us and by the page alone.
 
 The second reader here is written from docs/log-format.md with nothing of ours: pyarrow, zlib and a MessagePack decoder.
 If a change makes either fail, it is a new format version, not a change of this one. The fixture is never written again.
@@ -19,34 +19,42 @@ import pytest
 from tickloom.actors.recorder.care import verify
 from tickloom.actors.recorder.export import export
 from tickloom.actors.recorder.reader import LogReader
-from tickloom.messages.control import SessionStarted, SessionStopped
+from tickloom.messages.control import Healed, Rejects, SessionStarted, SessionStopped, Unhealed
 from tickloom.messages.intake import Frames
+from tickloom.messages.records import FORMAT
 
-V1 = Path(__file__).parent / "fixtures" / "v1"
+FIXTURES = Path(__file__).parent / "fixtures"
+VERSIONS = sorted(path.name for path in FIXTURES.iterdir())
 
 
 @pytest.fixture
-def log(tmp_path):
-    shutil.copytree(V1, tmp_path / "v1")
-    return tmp_path / "v1"
+def copied(tmp_path):
+    """Copy the log of a version."""
+    return lambda version: shutil.copytree(FIXTURES / version, tmp_path / version)
 
 
-def expected():
-    return [json.loads(line) for line in (V1 / "expected.jsonl").read_text().splitlines()]
+def expected(version):
+    return [json.loads(line) for line in (FIXTURES / version / "expected.jsonl").read_text().splitlines()]
 
 
-def test_a_log_of_version_1_is_whole_and_says_what_it_said_then(log):
+def test_there_is_a_log_of_every_version():
+    assert [f"v{number}" for number in range(1, FORMAT + 1)] == VERSIONS
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_log_of_each_version_is_whole_and_says_what_it_said_then(copied, version):
+    log = copied(version)
     assert verify(log).whole
     export(log, log / "now.jsonl")
     now = [json.loads(line) for line in (log / "now.jsonl").read_text().splitlines()]
-    assert len(now) == len(expected()) == 15
-    for got, said in zip(now, expected(), strict=True):
+    assert len(now) == len(expected(version)) >= 15
+    for got, said in zip(now, expected(version), strict=True):
         # A record may have gained fields with defaults since; what was written then it must still say.
         assert got | said == got if "record" in said else got == said
 
 
-def test_a_log_of_version_1_gives_the_items_it_was_made_of(log):
-    with LogReader(log) as reader:
+def test_a_log_of_version_1_gives_the_items_it_was_made_of(copied):
+    with LogReader(copied("v1")) as reader:
         items = [numbered.item for numbered in reader.items(raw=True)]
         context = reader.context(from_seq=10)
     assert isinstance(items[0], SessionStarted)
@@ -64,6 +72,17 @@ def checksum_holds(data: bytes, metadata: bytes) -> bool:
     """As the page says: eight digits after the first `{"crc32":"` of the metadata, zeros while it is computed."""
     at = data.index(metadata) + metadata.index(b'{"crc32":"') + len(b'{"crc32":"')
     return int(data[at : at + 8], 16) == zlib.crc32(data[:at] + b"00000000" + data[at + 8 :])
+
+
+def test_a_log_of_version_2_knows_what_history_gave_and_what_it_would_not(copied):
+    with LogReader(copied("v2")) as reader:
+        items = [numbered.item for numbered in reader.items()]
+    (healed,) = [item for item in items if isinstance(item, Healed)]
+    assert (healed.open, healed.volume, healed.source) == ((84_000, 84_004), (120, 7), "history")
+    assert healed.to_ns - healed.from_ns == len(healed.open_ns) * healed.width_ns
+    (unhealed,) = [item for item in items if isinstance(item, Unhealed)]
+    assert unhealed.reason == "history has nothing yet"
+    assert [item.ticks for item in items if isinstance(item, Rejects)] == [(3, 5)]
 
 
 def by_the_page(path: Path) -> list[dict[str, object]]:
@@ -86,7 +105,7 @@ def by_the_page(path: Path) -> list[dict[str, object]]:
             assert checksum_holds(unit, metadata)
             unit = b""
     reader = pa.ipc.open_stream(data)
-    assert reader.schema.metadata[b"tickloom.format"] == b"1"
+    assert reader.schema.metadata[b"tickloom.format"] == path.parent.name.removeprefix("v").encode()
     found: list[dict[str, object]] = []
     while True:
         try:
@@ -108,18 +127,20 @@ def by_the_page(path: Path) -> list[dict[str, object]]:
                 found[-1]["prints"].append({n: row[n] for n in ("tick", "contract", "ts_ns", "price", "size", "side")})
 
 
-def test_other_programs_read_a_segment_as_it_is():
-    said = [p for line in expected() for p in line.get("prints", ())]
-    found = pl.concat([pl.read_ipc_stream(path) for path in sorted(V1.glob("*.arrows"))])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_other_programs_read_a_segment_as_it_is(version):
+    said = [p for line in expected(version) for p in line.get("prints", ())]
+    found = pl.concat([pl.read_ipc_stream(path) for path in sorted((FIXTURES / version).glob("*.arrows"))])
     prints = found.filter(pl.col("kind").is_in([1, 2]))
     assert prints["contract"].cast(str).to_list() == [p["contract"] for p in said]
     assert prints["price"].to_list() == [p["price"] for p in said]
-    assert found["record"].drop_nulls().len() == sum("record" in line for line in expected())
+    assert found["record"].drop_nulls().len() == sum("record" in line for line in expected(version))
 
 
-def test_the_page_is_enough_to_read_a_log_by():
-    found = [row for path in sorted(V1.glob("*.arrows")) for row in by_the_page(path)]
-    for got, said in zip(found, expected(), strict=True):
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_page_is_enough_to_read_a_log_by(version):
+    found = [row for path in sorted((FIXTURES / version).glob("*.arrows")) for row in by_the_page(path)]
+    for got, said in zip(found, expected(version), strict=True):
         if "record" in said:
             assert got == said
             continue

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+
+from tickloom.actors.recorder.lock import DirectoryLock
+from tickloom.actors.recorder.reader import LogReader
+from tickloom.actors.recorder.slicing import slices
+from tickloom.actors.recorder.writer import LogOptions, LogWriter
+from tickloom.messages.intake import Frames
+from tickloom.messages.records import SCHEMA
 
 Tickloom = Callable[..., Any]
 
@@ -82,3 +90,81 @@ def test_export_writes_everything_as_json_lines(log: str, tickloom: Tickloom) ->
     assert [line["seq"] for line in lines] == list(range(1, 244))
     assert (lines[0]["record"], lines[-1]["record"]) == ("sessionstarted", "sessionstopped")
     assert not [path for path in Path().iterdir() if ".partial" in path.name]
+
+
+@pytest.fixture
+def segments(log: str, tickloom: Tickloom, tmp_path: Path) -> list[Path]:
+    """The log again, in several segments."""
+    with LogReader(log) as reader:
+        items = list(reader.items(max_rows=20))
+    options = LogOptions(batch_rows=20, segment_bytes=6000)
+    with LogWriter(tmp_path / "parts", session="parts", options=options) as writer:
+        for item in items:
+            writer.append(slices(item, 20) if isinstance(item.item, Frames) else [item], 0)
+    found = sorted((tmp_path / "parts").glob("*.arrows"))
+    assert len(found) >= 4
+    return found
+
+
+def spoil(how: str, segment: Path) -> None:
+    if how == "foreign":
+        segment.write_text("time,price\n1,2\n" * 50)
+    elif how == "newer":
+        segment.write_bytes(SCHEMA.with_metadata({b"tickloom.format": b"9"}).serialize().to_pybytes())
+    elif how == "damaged":
+        data = bytearray(segment.read_bytes())
+        data[-60] ^= 1
+        segment.write_bytes(data)
+
+
+BAD = {
+    "foreign": "is no segment of a Tickloom log",
+    "newer": "is of log format 9, this version reads up to \\d+: install a later Tickloom",
+    "damaged": r"batch \d+ at byte \d+ is damaged",
+    "in use": "is being written by process",
+}
+
+
+@pytest.mark.parametrize("how", BAD)
+def test_a_bad_segment_in_the_middle_is_named_with_its_place_and_code_5(
+    how: str, segments: list[Path], tickloom: Tickloom
+) -> None:
+    log, bad = str(segments[0].parent), segments[1]
+    whole = tickloom("replay", log, "--json").json["ticks"]
+    spoil(how, bad)
+    lock = DirectoryLock(Path(log)) if how == "in use" else None
+    for command in (("log", "recover", log), ("log", "compact", log)) if lock else (("replay", log),):
+        said = tickloom(*command)
+        assert (said.code, said.out) == (5, [])
+        [complaint] = [line for line in said.err if line.startswith("tickloom:")]
+        assert re.search(BAD[how], complaint)
+        assert (log if lock else str(bad)) in complaint
+    if lock is not None:
+        assert tickloom("replay", log, "--json").json["ticks"] == whole, "whoever only reads is welcome"
+        lock.release()
+    done = tickloom("log", "recover", log, "--json")
+    if how == "newer":
+        assert done.code == 5, "what a later version wrote is not damage"
+        return
+    assert done.code == 0
+    rest = tickloom("replay", log, "--json")
+    assert rest.code == 0
+    assert rest.json["lost"] == 0
+    assert (rest.json["ticks"] < whole) == (how != "in use")
+
+
+def test_verify_of_a_replay_says_what_was_compared(log: str, tickloom: Tickloom) -> None:
+    told = tickloom("replay", log, "--verify", "--json").json["verified"]
+    assert (told["frames"], told["chained"], told["bars"]) == (0, 0, 0), "an import has neither frames nor live bars"
+    assert len(told["notes"]) == 2
+    refused = tickloom("replay", log, "--verify", "--against", ".")
+    assert refused.code == 2
+    assert "holds no bars of this log's sessions" in refused.err[-1]
+    assert tickloom("replay", log, "--against", ".").code == 2
+
+
+def test_a_stretch_is_replayed_by_the_time_of_receipt(log: str, tickloom: Tickloom) -> None:
+    stretch = ("--from", "2025-11-21T15:00:00", "--to", "2025-11-21T09:30:00-06:00")
+    found = tickloom("replay", log, *stretch, "--timeframes", "1m", "--json")
+    assert found.code == 0
+    assert found.json["ticks"] == 60
