@@ -112,6 +112,66 @@ def test_an_actor_of_a_live_session_crashed_at_every_point_leaves_the_bars_as_th
     assert replayed.digest == summary.digest
 
 
+def strike(crashed: set[str], path: str) -> None:
+    """Crash an actor once."""
+    if path not in crashed:
+        crashed.add(path)
+        raise InjectedCrash(path)
+
+
+def test_every_actor_of_a_running_session_crashed_again_and_again_leaves_the_bars_as_they_are(
+    make_session: Make, tmp_path: Path
+) -> None:
+    """All that are in the tree, whoever they are by now: what is added to it is crashed here as well."""
+    plan = FaultPlan()
+    session = make_session(
+        faults=plan,
+        sinks__out=str(tmp_path / "out"),
+        http__enabled=True,
+        http__port=0,
+        gateway__accounts=(1,),
+        session__timeframes="1s,5s,1m,50t",
+        **QUICK,
+    )
+    with session:
+        paths = [view.path for view in session.tree().walk() if view.counters is not None]
+        points = (
+            "before_fold",
+            "after_fold",
+            "before_commit",
+            "after_commit",
+            "on_emit",
+            "before_batch",
+            "after_batch",
+        )
+        for path in paths:
+            passed = session.tree().find(path)
+            for nth, point in enumerate(points, start=1):
+                plan.crash(path, point, nth=(passed.emitted if point == "on_emit" else passed.handled) + 20 * nth)
+        crashed: set[str] = set()
+        for path in paths:
+            for nth in range(1, 40):  # those that are asked for something have passed this point before
+                plan.call(path, "on_control", lambda path=path: strike(crashed, path), nth=nth)  # type: ignore[misc]
+        for path in paths:
+            while path not in crashed:
+                session._running().tree.ref(path).tell("anything")
+                threading.Event().wait(0.01)
+        stream = session.bars(MNQ, "1s")
+        for _ in range(5):
+            next(stream)
+        came_back = {view.path: view for view in session.tree().walk()}
+        assert [path for path in paths if came_back[path].restarts < 1] == [], "each was crashed at least once"
+        folds = [path for path in paths if path in FOLDS and path != "/observers/parquet"]
+        assert [path for path in folds if came_back[path].restarts < 3] == [], "and those with traffic many times"
+        assert {came_back[path].breaker for path in paths} <= {"closed", None}
+    summary = session.summary
+    assert summary is not None
+    assert (summary.lost, summary.quarantined) == (0, 0)
+    replayed = tickloom.replay(tmp_path / "log")
+    assert (replayed.summary.ticks, replayed.digest) == (summary.ticks, summary.digest)
+    assert tickloom.replay(tmp_path / "log", batch_rows=7).digest == summary.digest
+
+
 BEYOND: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
     "pipeline": {path: ("before_fold", (3,) * 6) for path in FOLDS if path.startswith("/pipeline")},
     "observers": {path: ("before_fold", (3,) * 6) for path in FOLDS if path.startswith("/observers")}
