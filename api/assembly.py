@@ -177,6 +177,7 @@ def assemble(parts: Parts) -> Wires:
             first_tick=1 if log is None else max(log.opening.next_tick, 1),
             gaps=missing(parts.cleared.instruments, parts.recovered) if market else None,
             seamless=settings.flags.seamless_renewal,
+            statistics=context.ref(STATISTICS) if settings.flags.bounded_statistics else None,
             silence=Silence(silent_s, lambda contract, ns: of(contract).is_open(ns)) if market else None,
         )
 

@@ -36,6 +36,7 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
     files: str | None
     statistics: str | None
     timeframes: tuple[str, ...]
+    hub: str | None = None
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -92,6 +93,7 @@ def pressure_actor(
             publisher=context.ref(paths.publisher),
             files=ref(paths.files),
             timeframes=[context.ref(path) for path in paths.timeframes],
+            hub=ref(paths.hub),
         )
         return PressureActor(
             context,

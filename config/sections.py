@@ -43,6 +43,13 @@ class GatewaySettings(Section, frozen=True, kw_only=True):
     negotiate: Annotated[
         bool, Meta(description="Negotiate before connecting; false goes straight to the WebSocket.")
     ] = True
+    stateful_reconnect: Annotated[
+        bool,
+        Meta(
+            description="Ask, when negotiating, that a cut connection may be resumed with nothing lost; a gateway that "
+            "does not offer it goes on without."
+        ),
+    ] = True
     ca_file: Annotated[
         str, Meta(description="PEM file with the authorities to trust instead of the system's; empty: the system's.")
     ] = ""
@@ -418,10 +425,11 @@ class PressureSettings(Section, frozen=True, kw_only=True):
     order: Annotated[
         tuple[str, ...],
         Meta(
-            description="What gives way, first to last: `updates` of open bars, `quotes` (the latest counts), `depth`, "
-            "`ticks` for subscribers, and the resolution of `trades`, which fold exactly into bars."
+            description="What gives way, first to last: `updates` of open bars (fewer), `quotes` (merged, the latest "
+            "counts), `depth` (left out; both stay in the raw log), `subscribers` (less waits for slow ones), and the "
+            "resolution of `trades`, which fold exactly into bars."
         ),
-    ] = ("updates", "quotes", "depth", "ticks", "trades")
+    ] = ("updates", "quotes", "depth", "subscribers", "trades")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -431,7 +439,7 @@ class PressureSettings(Section, frozen=True, kw_only=True):
                 f"and {self.memory_critical:g}; they must rise",
                 "pressure.memory_high",
             )
-        known = ("updates", "quotes", "depth", "ticks", "trades")
+        known = ("updates", "quotes", "depth", "subscribers", "trades")
         for flow in self.order:
             if flow not in known or self.order.count(flow) > 1:
                 raise SettingsError(

@@ -15,7 +15,7 @@ class Report(msgspec.Struct, frozen=True):
     """An actor's counters since its incarnation began.
 
     `latency` holds (bucket, count) pairs of a `Histogram`, in nanoseconds from receipt to the update of a bar. `gauges`
-    are values as they are just now.
+    are values as they are just now. `contracts` has (accepted, rejected) prints by contract.
     """
 
     source: str
@@ -24,6 +24,7 @@ class Report(msgspec.Struct, frozen=True):
     latency: tuple[tuple[int, int], ...] = ()
     max_ns: int = 0
     gauges: dict[str, float] = {}
+    contracts: dict[str, tuple[int, int]] = {}
 
 
 class LinkState(msgspec.Struct, frozen=True):
@@ -145,7 +146,8 @@ class Statistics(msgspec.Struct, frozen=True):
     """A snapshot of the session's counters. Of fixed size, whatever the uptime.
 
     `counters` are totals by actor path and name; `ticks_per_second` is over the last ten seconds; `latency` is that
-    of the slowest timeframe, `latency_by_source` each one's. `gauges` are the latest values by actor path and name.
+    of the slowest timeframe, `latency_by_source` each one's. `gauges` are the latest values by actor path and name,
+    `contracts` the prints `accepted` and `rejected` of each contract (of those beyond a cap together, under "").
     """
 
     seconds: float = 0.0
@@ -157,3 +159,4 @@ class Statistics(msgspec.Struct, frozen=True):
     latency_by_source: dict[str, Latency] = {}
     sources_refused: int = 0
     gauges: dict[str, dict[str, float]] = {}
+    contracts: dict[str, dict[str, int]] = {}

@@ -31,6 +31,7 @@ from tickloom.actors.connection.gaps import GapTracker
 from tickloom.actors.connection.reconnect import Policy
 from tickloom.actors.connection.session import HubSession
 from tickloom.actors.connection.silence import Silence
+from tickloom.actors.connection.thinning import Thin, thinned
 from tickloom.actors.connection.transport import HubConnection
 from tickloom.actors.sequencer import Sequencer
 from tickloom.actors.token.messages import CurrentToken, FreshToken, NoTokenYetError, Renewed, TokenRefusedError
@@ -38,7 +39,7 @@ from tickloom.config.secrets import Secret
 from tickloom.messages.control import Disconnected
 from tickloom.messages.intake import Frames, Intake
 from tickloom.messages.market import NS, Instrument
-from tickloom.messages.reports import LinkState
+from tickloom.messages.reports import LinkState, Report
 from tickloom.supervision import (
     NOTHING,
     ActorContext,
@@ -49,6 +50,8 @@ from tickloom.supervision import (
     ExitKind,
     Ref,
 )
+
+NOT_THIN: Final = Thin()
 
 BACKLOG: Final = 64
 """Items that may wait here for room before the socket is not read any more."""
@@ -83,6 +86,8 @@ class Kept(msgspec.Struct):
     decoder: Decoder
     gaps: GapTracker
     lives: int = 0
+    merged_quotes: int = 0
+    dropped_depth: int = 0
 
 
 class HubActor(AsyncActor):
@@ -104,6 +109,7 @@ class HubActor(AsyncActor):
         gaps: what is known to be missing, where a session before this one was cut off.
         silence: judges whether a contract's silence asks for a new connection; None: nobody does.
         seamless: a renewed token gets a connection beside the old one before that is closed; else after it.
+        statistics: told what gave way under pressure; None: nobody counts.
     """
 
     def __init__(
@@ -125,6 +131,7 @@ class HubActor(AsyncActor):
         gaps: GapTracker | None = None,
         silence: Silence | None = None,
         seamless: bool = True,
+        statistics: Ref | None = None,
     ) -> None:
         super().__init__(context)
         kept = context.recall()
@@ -141,6 +148,8 @@ class HubActor(AsyncActor):
         self._open_session = open_session
         self._silence = silence
         self._seamless = seamless
+        self._statistics = statistics
+        self._thin = NOT_THIN
         self._http: aiohttp.ClientSession | None = None
         self._session: HubSession | None = None
         self._backlog: deque[Intake] = deque()
@@ -191,6 +200,10 @@ class HubActor(AsyncActor):
             case Unfollow(contract):
                 self._kept.instruments.pop(contract, None)
                 await self._session.unsubscribe(contract)
+                return None
+            case Thin():
+                self._thin = message
+                self._tell_thinned()
                 return None
             case Renewed(token):
                 # beside the control lane: two connections side by side may take a while to align
@@ -254,8 +267,13 @@ class HubActor(AsyncActor):
 
     def _emit(self, item: Intake) -> None:
         """Hand an item to the sequencer, or let it wait here in order."""
-        if isinstance(item, Frames) and not len(item):
-            return
+        if isinstance(item, Frames):
+            if not len(item):
+                return
+            if self._thin != NOT_THIN:
+                item, quotes, depth = thinned(item, self._thin)
+                self._kept.merged_quotes += quotes
+                self._kept.dropped_depth += depth
         if not self._backlog and self._sequencer.offer(item):
             return
         self._backlog.append(item)
@@ -263,6 +281,12 @@ class HubActor(AsyncActor):
             self._read(False)
         if self._pump is None or self._pump.done():
             self._pump = self.spawn(self._drain(), "backlog")
+
+    def _tell_thinned(self) -> None:
+        """Tell statistics what has given way so far. It is told again after each look at what is under pressure."""
+        if self._statistics is not None:
+            totals = {"quotes_merged": self._kept.merged_quotes, "depth_dropped": self._kept.dropped_depth}
+            self._statistics.offer(Report(self.path, 0, totals))
 
     async def _drain(self) -> None:
         while self._backlog:

@@ -92,6 +92,11 @@ def _of_statistics(statistics: Statistics) -> Iterator[Metric]:
     for reason, count in sorted(statistics.rejected.items()):
         rejected.add_metric([reason], count)
     yield rejected
+    contracts = _counter("tickloom_contract_ticks", "Prints of each contract, by outcome.", ["contract", "outcome"])
+    for contract, outcomes in sorted(statistics.contracts.items()):
+        for outcome, count in outcomes.items():
+            contracts.add_metric([contract, outcome], count)
+    yield contracts
     latency = Metric(
         "tickloom_receipt_to_bar_seconds", "From the receipt of a frame to the update of a bar.", "summary"
     )

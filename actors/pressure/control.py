@@ -2,8 +2,8 @@
 
 Three things move, each between bounds, each with hysteresis, each with its cause told:
 
-- **squeeze**: halvings of what only saves work or waiting: capacities of mailboxes and streams, bars kept, rows that
-  wait for a file. One more with each look at which the tightest bound on memory is used to `high` or beyond, all at
+- **squeeze**: halvings of what only saves work or waiting: capacities of mailboxes, bars kept, rows that wait for a
+  file. One more with each look at which the tightest bound on memory is used to `high` or beyond, all at
   `critical`; one less after it was at or below `low` for `recover_ns`.
 - **stretch** of one mailbox: doublings, while it overflows and memory is plentiful. All are taken back at once when
   memory is not, and one by one after `recover_ns` without overflow.
@@ -23,9 +23,9 @@ import msgspec
 from tickloom.actors.pressure.boxes import Began, Box, Ended, Watched, watch
 from tickloom.actors.pressure.readings import Memory
 
-Flow: TypeAlias = Literal["updates", "quotes", "depth", "ticks", "trades"]
-"""What can give way: updates of open bars; quotes, of which the latest counts; depth; ticks for subscribers; and the
-resolution of trades, which fold exactly into deltas before their timeframe sees them."""
+Flow: TypeAlias = Literal["updates", "quotes", "depth", "subscribers", "trades"]
+"""What can give way: updates of open bars; quotes, of which the latest counts; depth; what may wait for slow
+subscribers; and the resolution of trades, which fold exactly into deltas before their timeframe sees them."""
 
 FLOWS: Final[tuple[Flow, ...]] = get_args(Flow)
 

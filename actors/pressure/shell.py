@@ -136,7 +136,7 @@ class PressureActor(Actor):
                 )
             case Squeezed():
                 before, after = f"1/{2**told.before}", f"1/{2**told.after}"
-                limit = "mailboxes, streams, history and files"
+                limit = "mailboxes, history and files"
                 return LimitChanged(
                     path=self.path, at_ns=at_ns, limit=limit, before=before, after=after, cause=told.cause
                 )

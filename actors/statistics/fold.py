@@ -50,7 +50,7 @@ def add(a: Report | None, b: Report) -> Report:
     names = a.counters.keys() | b.counters.keys()
     counters = {n: a.counters.get(n, 0) + b.counters.get(n, 0) for n in names}
     latency = Histogram.of((*a.latency, *b.latency)).sparse()
-    return Report(b.source, b.epoch, counters, latency, max(a.max_ns, b.max_ns), b.gauges)
+    return Report(b.source, b.epoch, counters, latency, max(a.max_ns, b.max_ns), b.gauges, b.contracts)
 
 
 def total(source: Source) -> Report:
@@ -127,4 +127,9 @@ def snapshot(state: StatisticsState) -> Statistics:
         latency_by_source=latencies,
         sources_refused=state.refused,
         gauges={path: report.gauges for path, report in totals.items() if report.gauges},
+        contracts={
+            name: {"accepted": accepted, "rejected": rejected}
+            for report in totals.values()
+            for name, (accepted, rejected) in report.contracts.items()
+        },
     )

@@ -1,8 +1,8 @@
 """The rules of `rules`, over columns of one contract: what the row function says of each row, without asking it.
 
-Theory of operation. Most rules look at a row alone (`alone`). A row that fails one of them leaves no trace, so such rows
-are taken out first, and the others stand next to one another. What is left are the rules between rows. Lateness and
-regression look at the newest stamp before, and what they reject leaves no trace either. The band looks at the price
+Theory of operation. Most rules look at a row alone (`alone`). A row that fails one of them leaves no trace, so such
+rows are taken out first, and the others stand next to one another. What is left are the rules between rows. Lateness
+and regression look at the newest stamp before, and what they reject leaves no trace either. The band looks at the price
 before, and what leaves it is held: there a stretch ends, and the row function goes on. A repetition ends one, too.
 Nothing here changes anything; `fold` does.
 """

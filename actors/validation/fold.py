@@ -23,6 +23,9 @@ import numpy as np
 
 from tickloom.actors.validation.columns import Columns, Mask, alone, stretch
 from tickloom.actors.validation.columns import on_grid as on_grid_all
+from tickloom.actors.validation.quotes import MOST_QUOTED
+from tickloom.actors.validation.quotes import judge as judge_quote
+from tickloom.actors.validation.quotes import why as why_quote
 from tickloom.actors.validation.rules import (
     MAX_RECENT,
     PASSABLE,
@@ -57,6 +60,7 @@ from tickloom.messages.market import (
     IntArray,
     Ints,
     Prints,
+    Quote,
     Reject,
     Trades,
     as_float64,
@@ -69,6 +73,11 @@ Output: TypeAlias = Instrument | Validated | Reject | Report | FeedState | Accou
 """Instruments as they become known, trades for the bars, rejects to keep, account events, and at each beat totals and
 freshness."""
 
+MOST_COUNTED = 256
+"""Contracts that are counted by name."""
+
+_NEVER = -(2**63)
+
 VECTOR_ROWS = 48
 """From this many prints of one contract on, arrays beat rows (measured by benchmarks/validation.py)."""
 
@@ -77,7 +86,9 @@ class Counts(msgspec.Struct, frozen=True):
     """Exact totals: prints received (decoded or malformed), trades accepted, prints rejected by reason.
 
     `flagged` counts, by reason, those among the accepted that only a dry run let pass; `malformed`, by reason, what
-    could not be read and is no print: quotes, depth, account events, whole messages.
+    could not be read and is no print: quotes, depth, account events, whole messages. `quotes` counts quotes, `received`
+    and by the reason they were rejected for. `contracts` has (accepted, rejected) of each of the first `MOST_COUNTED`
+    contracts, and of all others together under "".
     """
 
     received: int = 0
@@ -85,6 +96,8 @@ class Counts(msgspec.Struct, frozen=True):
     rejected: dict[str, int] = {}
     flagged: dict[str, int] = {}
     malformed: dict[str, int] = {}
+    quotes: dict[str, int] = {}
+    contracts: dict[str, tuple[int, int]] = {}
 
     @property
     def held(self) -> int:
@@ -93,8 +106,9 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 class ValidationState(msgspec.Struct, frozen=True):
-    """Instruments, references and last receipts (ns) by contract, exact totals, the last record folded in, and how far
-    the gateway's clock may be ahead of ours (ns), as far as that was measured."""
+    """Instruments, references and last receipts (ns) by contract, exact totals, the last record folded in, how far the
+    gateway's clock may be ahead of ours (ns; as far as that was measured), and the newest stamps of quotes by contract.
+    """
 
     instruments: dict[str, Instrument] = {}
     references: dict[str, Reference] = {}
@@ -102,6 +116,7 @@ class ValidationState(msgspec.Struct, frozen=True):
     counts: Counts = Counts()
     seq: int = 0
     offset_ns: int = 0
+    quoted: dict[str, int] = {}
 
 
 class _Rows:
@@ -164,6 +179,9 @@ class _Step:
         self.rejected = dict(state.counts.rejected)
         self.flagged = dict(state.counts.flagged)
         self.malformed = dict(state.counts.malformed)
+        self.quotes = dict(state.counts.quotes)
+        self.contracts = dict(state.counts.contracts)
+        self.quoted = dict(state.quoted)
         self.accounts: list[AccountEvent] = []
         self.seq = state.seq
         self.items: list[Trades | AnyControl] = []
@@ -183,6 +201,8 @@ class _Step:
                 self.rejects.append(Reject("", -1, 0, float("nan"), 0, 2, bad.reason, bad.detail))
             else:
                 self.malformed[bad.reason] = self.malformed.get(bad.reason, 0) + 1
+        if frames.quotes:
+            self._quotes([quote for _, quote in frames.quotes])
         prints = frames.prints
         if prints is None or not len(prints):
             return
@@ -193,6 +213,32 @@ class _Step:
             self._each(prints, frames.recv_ns)
         else:
             self._by_contract(prints, frames.recv_ns)
+
+    def _quotes(self, quotes: Sequence[Quote]) -> None:
+        """Judge quotes: what is rejected is kept and counted, and no print is touched by it."""
+        counts = self.quotes
+        counts["received"] = counts.get("received", 0) + len(quotes)
+        if len(self.quoted) > MOST_QUOTED:
+            self.quoted = {}
+        for quote in quotes:
+            name, lateness = quote.contract, self.rules(quote.contract).lateness_ns
+            newest = self.quoted.get(name, _NEVER)
+            reason = judge_quote(quote, newest, lateness)
+            if reason is None:
+                self.quoted[name] = max(newest, quote.ts_ns)
+                continue
+            counts[reason] = counts.get(reason, 0) + 1
+            words = why_quote(reason, quote, newest, lateness)
+            price = float("nan") if quote.bid is None else quote.bid
+            self.rejects.append(Reject(name, -1, quote.ts_ns, price, 0, 2, reason, words))
+
+    def _count(self, name: str, accepted: int, rejected: int) -> None:
+        """Count prints of a contract."""
+        counts = self.contracts
+        if name not in counts and len(counts) >= MOST_COUNTED:
+            name = ""
+        before = counts.get(name, (0, 0))
+        counts[name] = (before[0] + accepted, before[1] + rejected)
 
     def _each(self, prints: Prints, recv_ns: Ints) -> None:
         """Judge a short run of prints one after the other."""
@@ -389,6 +435,7 @@ class _Step:
         self, name: str, tick: int, ts: int, price: float, size: int, side: int, reason: Reason, words: str = ""
     ) -> None:
         self.rejected[reason] = self.rejected.get(reason, 0) + 1
+        self._count(name, 0, 1)
         self.rejects.append(Reject(name, tick, ts, price, size, side, reason, words or REASONS[reason]))
 
     def _flag(
@@ -440,7 +487,9 @@ class _Step:
     def flush(self) -> None:
         """Let gathered rows go as one `Trades` a contract."""
         for name, rows in self.rows.items():
-            self.items.append(rows.trades(name, self.mono_ns))
+            trades = rows.trades(name, self.mono_ns)
+            self.items.append(trades)
+            self._count(name, len(trades), 0)
         self.rows = {}
 
     def cut(self) -> None:
@@ -452,8 +501,18 @@ class _Step:
 
     def result(self) -> tuple[ValidationState, list[Output]]:
         self.cut()
-        counts = Counts(self.received, self.accepted, self.rejected, self.flagged, self.malformed)
-        state = ValidationState(self.instruments, self.references, self.receipts, counts, self.seq, self.offset_ns)
+        counts = Counts(
+            self.received,
+            self.accepted,
+            self.rejected,
+            self.flagged,
+            self.malformed,
+            self.quotes,
+            self.contracts,
+        )
+        state = ValidationState(
+            self.instruments, self.references, self.receipts, counts, self.seq, self.offset_ns, self.quoted
+        )
         outputs: list[Output] = [*self.learnt, *self.passed]
         self.rejects.sort(key=_arrival)
         outputs.extend(self.rejects)
@@ -474,8 +533,10 @@ def report(state: ValidationState) -> Report:
     rejected = {f"rejected_{reason}": number for reason, number in counts.rejected.items()}
     flagged = {f"flagged_{reason}": number for reason, number in counts.flagged.items()}
     malformed = {f"malformed_{reason}": number for reason, number in counts.malformed.items()}
+    quotes = {f"quotes_{name.removeprefix('quote_')}": number for name, number in counts.quotes.items()}
     totals = {"received": counts.received, "accepted": counts.accepted}
-    return Report("validation", 0, {**totals, **rejected, **flagged, **malformed})
+    counters = {**totals, **rejected, **flagged, **malformed, **quotes}
+    return Report("validation", 0, counters, contracts=counts.contracts)
 
 
 def feed(state: ValidationState) -> FeedState:

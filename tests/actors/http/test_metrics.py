@@ -28,18 +28,34 @@ def samples(world: Any) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
 
 
 def test_what_the_views_say_is_what_is_exposed(world: Any) -> None:
-    actor = worker("/bars/1s", handled=9, busy=1.5, depth=4, dead_letters={"unhandled": 2})
+    actor = worker("/bars/1s", handled=9, busy=1.5, depth=4, dead_letters={"unhandled": 2}, holds={"sockets": 2})
     world.tree = lambda: ActorView("/", "supervisor", "running", 1, 0, None, None, None, alive=True, children=(actor,))
     world.statistics = Statistics(
-        ticks=41, rejected={"jump": 3}, latency_by_source={"/bars/1s": Latency(40, 0.5, 1.0, 2.0, 4.0, 9.0)}
+        ticks=41,
+        rejected={"jump": 3},
+        latency_by_source={"/bars/1s": Latency(40, 0.5, 1.0, 2.0, 4.0, 9.0)},
+        counters={"/pressure": {"overflows": 2, "decisions": 5}},
+        gauges={"/pressure": {"halvings": 3, "memory_used_ratio": 0.9}},
+        contracts={"MNQ": {"accepted": 40, "rejected": 3}},
     )
     world.health = Health(
-        "degraded", links={"market": "up", "user": "down"}, feed_delay_ms={"MNQ": 12.0}, token_seconds=60.0
+        "degraded",
+        links={"market": "up", "user": "down"},
+        feed_delay_ms={"MNQ": 12.0},
+        token_seconds=60.0,
+        disk_free={"log": 1024},
     )
     found = samples(world)
     one = ("actor", "/bars/1s")
     assert found["tickloom_ticks_total", ()] == 41
     assert found["tickloom_rejected_ticks_total", (("reason", "jump"),)] == 3
+    assert found["tickloom_contract_ticks_total", (("contract", "MNQ"), ("outcome", "rejected"))] == 3
+    assert found["tickloom_mailbox_overflows_total", ()] == 2
+    assert found["tickloom_pressure_decisions_total", ()] == 5
+    assert found["tickloom_pressure_halvings", ()] == 3
+    assert found["tickloom_memory_used_ratio", ()] == 0.9
+    assert found["tickloom_disk_free_bytes", (("folder", "log"),)] == 1024
+    assert found["tickloom_actor_resources", (one, ("kind", "sockets"))] == 2
     assert found["tickloom_receipt_to_bar_seconds", (one, ("quantile", "0.99"))] == 0.002
     assert found["tickloom_receipt_to_bar_seconds_count", (one,)] == 40
     assert found["tickloom_hub_up", (("hub", "market"),)] == 1

@@ -106,19 +106,19 @@ def test_what_was_stretched_is_taken_back_at_once_when_memory_is_short():
 def test_flows_give_way_in_order_one_a_look_and_come_back_in_reverse():
     looks = [(0.75, Box(8, 8, held=n)) for n in range(1, 9)]
     state, told = run((0.75, Box(0, 8)), *looks)
-    assert [each.flow for each in only(told, Yielded)] == ["updates", "quotes", "depth", "ticks", "trades"]
+    assert [each.flow for each in only(told, Yielded)] == ["updates", "quotes", "depth", "subscribers", "trades"]
     assert only(told, Yielded)[0].cause == "/pipeline/validation overflows"
     assert all(gives_way(POLICY, state, flow) for flow in POLICY.order)
     state, told = run(*[(0.75, Box(0, 8, held=8))] * 60, state=state, start=9)
     assert [(each.flow, each.back) for each in only(told, Yielded)] == [
-        (flow, True) for flow in ("trades", "ticks", "depth", "quotes", "updates")
+        (flow, True) for flow in ("trades", "subscribers", "depth", "quotes", "updates")
     ]
 
 
 def test_the_order_is_a_setting_and_what_is_not_in_it_never_gives_way():
-    policy = Policy(recover_ns=NS, order=("ticks", "updates"))
+    policy = Policy(recover_ns=NS, order=("subscribers", "updates"))
     state, told = run((0.75, Box(0, 8)), *[(0.75, Box(8, 8, held=n)) for n in range(1, 9)], policy=policy)
-    assert [each.flow for each in only(told, Yielded)] == ["ticks", "updates"]
+    assert [each.flow for each in only(told, Yielded)] == ["subscribers", "updates"]
     assert not gives_way(policy, state, "trades")
 
 

@@ -58,3 +58,17 @@ def test_latency_is_the_slowest_source_s() -> None:
     said = snapshot(state)
     assert said.latency == said.latency_by_source["1d"]
     assert said.latency.p99_ms > said.latency_by_source["1s"].p99_ms > 0
+
+
+def test_gauges_are_the_latest_and_contracts_are_shown_by_outcome() -> None:
+    fold = StatisticsFold()
+    reports = [
+        Report("/pressure", 0, {"overflows": 1}, gauges={"halvings": 2.0}),
+        Report("/pressure", 0, {"overflows": 3}, gauges={"halvings": 0.0}),
+        Report(V, 0, {"accepted": 5}, contracts={"ES": (5, 1), "": (0, 2)}),
+    ]
+    state, _ = fold.step(fold.initial(), reports)
+    said = snapshot(state)
+    assert said.gauges == {"/pressure": {"halvings": 0.0}}
+    assert said.counters["/pressure"] == {"overflows": 3}
+    assert said.contracts == {"ES": {"accepted": 5, "rejected": 1}, "": {"accepted": 0, "rejected": 2}}
