@@ -97,7 +97,7 @@ COMMANDS = {
     "demo": "seconds dashboard json",
     "live": "contracts timeframes out record seconds dashboard json",
     "replay": "log speed from to timeframes out verify json",
-    "import": "file log contract columns timezone tick_size json",
+    "import": "log contract columns timezone tick_size json",
     "log inspect": "log json",
     "log verify": "log json",
     "log recover": "log json",
