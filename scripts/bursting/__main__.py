@@ -15,7 +15,7 @@ from tickloom.scripts.bursting.run import Failed, run
 
 def main() -> int:
     """Run from the command line; 0 when everything holds, 1 when not."""
-    parser = argparse.ArgumentParser(prog="scripts/burst-test", description="See docs/soak.md.")
+    parser = argparse.ArgumentParser(prog="scripts/burst-test", description="See docs/performance.md.")
     parser.add_argument("--ticks", type=int, default=2_000_000, help="how many are offered")
     parser.add_argument("--prints", type=int, default=20, help="prints a frame")
     asked = parser.parse_args()
