@@ -239,6 +239,52 @@ def test_beyond_the_budget_the_breaker_opens_health_says_so_and_the_bars_are_rig
     assert (replayed.summary.ticks, replayed.digest) == (summary.ticks, summary.digest)
 
 
+def test_the_other_actors_breakers_open_and_close_as_well_and_the_bars_are_right(
+    make_session: Make, tmp_path: Path
+) -> None:
+    """Those that `BEYOND` does not name, whoever they are by now, one after the other."""
+    plan = FaultPlan()
+    session = make_session(
+        faults=plan,
+        sinks__out=str(tmp_path / "out"),
+        http__enabled=True,
+        http__port=0,
+        gateway__accounts=(1,),
+        **{**QUICK, "supervision__reset_timeout_s": 1.5, "supervision__max_reset_timeout_s": 1.5},
+    )
+    crashing: set[str] = set()
+
+    def strike_while(path: str) -> None:
+        if path in crashing:
+            raise InjectedCrash(path)
+
+    with session:
+        named = {path for group in BEYOND.values() for path in group}
+        paths = [v.path for v in session.tree().walk() if v.counters is not None and v.path not in named]
+        assert {"/checkpoint", "/feed/user", "/observers/http"} <= set(paths)
+        for path in paths:
+            for nth in range(1, 100):
+                plan.call(path, "on_control", lambda path=path: strike_while(path), nth=nth)  # type: ignore[misc]
+        crashing |= set(paths)
+        opened: set[str] = set()
+        while opened != set(paths):
+            for path in set(paths) - opened:
+                if session.tree().find(path).breaker == "open":
+                    within(1.0, lambda path=path: said(session.health(), path))  # type: ignore[misc]
+                    crashing.discard(path)
+                    opened.add(path)
+                else:
+                    session._running().tree.ref(path).tell("anything")
+            threading.Event().wait(0.01)
+        for path in paths:
+            within(20, lambda path=path: session.tree().find(path).breaker == "closed")  # type: ignore[misc]
+        next(session.bars(MNQ, "1s"))
+    summary = session.summary
+    assert summary is not None
+    assert (summary.lost, summary.quarantined) == (0, 0)
+    assert tickloom.replay(tmp_path / "log").digest == summary.digest
+
+
 class _Stop:
     """Stops a session that was started by hand."""
 
