@@ -40,6 +40,7 @@ from tickloom.config.sources import load
 from tickloom.embedding import Embedding
 from tickloom.engine import STREAM_CAPACITY, Engine
 from tickloom.errors import Cancelled, FeedLostError, UsageError
+from tickloom.listening import Listeners
 from tickloom.messages.control import SessionStopped
 from tickloom.messages.market import Instrument
 from tickloom.messages.reports import Health, LinkState, Statistics
@@ -110,7 +111,7 @@ class Session(Embedding):
         self._trouble = ""
         self._recovered: Recovered | None = None
         self._stopping = threading.Lock()
-        self._health_listeners: tuple[Callable[[Health], None], ...] = ()
+        self._health_listeners: Listeners[Health] = Listeners("health")
 
     # --- life ------------------------------------------------------------
 
@@ -394,12 +395,11 @@ class Session(Embedding):
         return self._running().tree.events()
 
     def on_health(self, listener: Callable[[Health], None]) -> None:
-        """Call `listener` at each transition of health from now on, in the health actor's thread; it must not block."""
-        self._health_listeners = (*self._health_listeners, listener)
+        """Call `listener` at each transition of health from now on, in the health actor's thread; it must not block.
 
-    def _on_health(self, health: Health) -> None:
-        for listener in self._health_listeners:
-            listener(health)
+        What it raises is logged and counted; after three times in a row it is called no more.
+        """
+        self._health_listeners.add(listener)
 
     @property
     def started(self) -> bool:
@@ -508,7 +508,7 @@ class Session(Embedding):
             log=log,
             recovered=self._recovered,
             on_link=self._on_link,
-            on_health=self._on_health,
+            on_health=self._health_listeners.tell,
             http_token=self._dashboard_token,
             http_key=self._dashboard_key,
             app=self._app_group(),
