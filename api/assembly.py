@@ -157,6 +157,7 @@ def assemble(parts: Parts) -> Wires:
                 url=url,
                 auth_transport=gateway.auth_transport,
                 negotiate=gateway.negotiate,
+                stateful=gateway.negotiate and gateway.stateful_reconnect,
                 connect_timeout=gateway.connect_timeout_s,
                 limits=SignalRLimits(
                     message=gateway.max_message_kb * 1024,

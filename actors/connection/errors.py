@@ -46,7 +46,14 @@ class CredentialsRefused(AuthenticationRefused):
 
 
 class GatewayUnreachable(GatewayError):
-    """Nothing usable answers at the address, for now: refused, timed out, 429, 5xx, not the protocol."""
+    """Nothing usable answers at the address, for now: refused, timed out, 429, 5xx, not the protocol.
+
+    `unknown` tells a 404: what was asked for is not there, and asking again would not bring it.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None, *, unknown: bool = False) -> None:
+        super().__init__(message, retry_after)
+        self.unknown = unknown
 
 
 class CertificateRefused(GatewayError):
@@ -123,7 +130,7 @@ def refused_status(status: int, where: str, wait: float | None = None) -> Gatewa
     if status == 429:
         return GatewayUnreachable(f"{where} says there were too many requests (HTTP 429)", wait)
     if status == 404:
-        return GatewayUnreachable(f"{where} does not exist (HTTP 404): check the configured address")
+        return GatewayUnreachable(f"{where} does not exist (HTTP 404): check the configured address", unknown=True)
     if status >= 500:
         return GatewayUnreachable(f"{where} is failing (HTTP {status})", wait)
     return GatewayUnreachable(f"{where} answered with HTTP {status}", wait)

@@ -374,7 +374,11 @@ class HubConnection:
             wait = min(2 * wait + 0.25, 5.0)
             try:
                 socket = await self._dialer.dial()
-            except GatewayUnreachable:
+            except GatewayUnreachable as error:
+                if error.unknown:  # the gateway has forgotten the session: every moment more would be a wider gap
+                    why = f"{self.where} does not know it any more"
+                    self._cause = ConnectionLost(f"the session could not be resumed: {why}")
+                    return None
                 continue
             except GatewayError as error:
                 self._cause = error

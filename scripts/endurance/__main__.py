@@ -27,13 +27,20 @@ def main() -> int:
     length.add_argument("--short", action="store_true", help="80 seconds with few faults, to try it")
     parser.add_argument("--rate", type=float, default=2000, help="ticks a second of each of three contracts")
     parser.add_argument("--seed", type=int, default=1, help="of the order of faults")
+    parser.add_argument("--stateful", action="store_true", help="the gateway offers stateful reconnect")
     parser.add_argument("--log", type=Path, help="folder to keep the log in; default: a temporary one")
     asked = parser.parse_args()
     seconds, faults = (60 * MINUTE, HOUR) if asked.hour else (80.0, SHORT) if asked.short else (10 * MINUTE, Faults())
     with tempfile.TemporaryDirectory() as folder:
         try:
             report = run(
-                seconds, asked.log or Path(folder), rate=asked.rate, faults=faults, seed=asked.seed, progress=output.say
+                seconds,
+                asked.log or Path(folder),
+                rate=asked.rate,
+                faults=faults,
+                seed=asked.seed,
+                stateful=asked.stateful,
+                progress=output.say,
             )
         except Failed as error:
             output.say(f"interop-soak: {error}")

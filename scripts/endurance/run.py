@@ -97,6 +97,7 @@ def run(
     rate: float,
     faults: Faults,
     seed: int = 1,
+    stateful: bool = False,
     progress: Callable[[str], None] = lambda words: None,
 ) -> Report:
     """Run it, and return what it came to.
@@ -112,6 +113,7 @@ def run(
         "USER_EVENT_MS": USER_EVENT_MS,
         "HISTORY_S": 3600,
         "RATE_LIMIT": 0,
+        "STATEFUL_RECONNECT": int(stateful),
     }
     with Aspnet(**settings) as gateway:
         sent, log, began = _Sent(gateway), folder / "log", time.monotonic()

@@ -657,3 +657,24 @@ def test_a_session_that_cannot_be_resumed_is_lost(net):
                     await client.task
 
     asyncio.run(test())
+
+
+def test_a_session_the_gateway_has_forgotten_is_given_up_at_once(net):
+    async def first(caller):
+        await caller.shake()
+
+        async def forgotten(request):
+            return aiohttp.web.Response(status=404, text="No Connection with that ID")
+
+        caller.peer.answers["/hubs/market"] = forgotten
+        caller.cut()
+
+    async def test():
+        async with net.meeting(first) as (peer, session):
+            peer.answers["/hubs/market/negotiate"] = negotiated(useStatefulReconnect=True)
+            async with net.running(peer, session, stateful=True, resume_within=3600.0) as client:
+                with pytest.raises(ConnectionLost, match="does not know it any more"):
+                    await client.task
+            assert len(peer.requests) == 3
+
+    asyncio.run(test())
