@@ -221,11 +221,10 @@ class _Step:
         if self.contracts:
             self.flush()
         newest = self.newest.get(name, NEVER)
-        after, patch = repairs.heal(
-            self.known_repairs(name), healed, newest, max(newest, self.beat), self.rules.lateness_ns
-        )
-        if patch is not None:
-            self.marks.append(patch)
+        late, keep_ns = max(newest, self.beat), self.rules.lateness_ns
+        after, patches = repairs.heal(self.known_repairs(name), healed, newest, late, keep_ns)
+        if patches:
+            self.marks += patches
             self.repair(name, after)
 
     def known_repairs(self, name: str) -> Repairs:

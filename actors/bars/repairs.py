@@ -16,6 +16,7 @@ reaches further back than that is not healed, because what we hold of it is not 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -151,43 +152,47 @@ def account(
     return Repairs(repairs.stretches, held, repairs.given), followed, blocks
 
 
-def heal(repairs: Repairs, healed: Healed, newest: int, late: int, keep_ns: int) -> tuple[Repairs, Patch | None]:
-    """Take in a piece of history; return what it adds to the bars, or None when nobody waits for it.
+def heal(repairs: Repairs, healed: Healed, newest: int, late: int, keep_ns: int) -> tuple[Repairs, tuple[Patch, ...]]:
+    """Take in a piece of history; return what it adds to the bars: a patch for each part of it that is waited for.
 
     Args:
         repairs: what is waited for.
-        healed: the piece; all of it must lie within what one stretch still lacks.
+        healed: the piece, all of it within one stretch.
         newest: the contract's newest event stamp.
         late: its watermark.
         keep_ns: how far behind the newest stamp a print may still come.
     """
-    start, end, width = healed.from_ns, healed.to_ns, healed.width_ns
-    stretch = next((s for s in repairs.stretches if any(a <= start and end <= b for a, b in s.left)), None)
-    if stretch is None or not start < end or width not in (WIDTH_NS, MINUTE_NS) or not _sound(healed):
-        return repairs, None
+    width = healed.width_ns
+    stretches = [s for s in repairs.stretches if s.whole[0] <= healed.from_ns and healed.to_ns <= s.whole[1]]
+    parts = _parts(stretches, healed.from_ns, healed.to_ns, width)
+    if width not in (WIDTH_NS, MINUTE_NS) or not _sound(healed) or not parts:
+        return repairs, ()
     if any(_clashes(repairs.given, at, width) for at in healed.open_ns):
-        return repairs, None  # another piece spoke of part of it, in other cells
-    given, rows = dict(repairs.given), []
-    columns = (healed.open_ns, healed.open, healed.high, healed.low, healed.close, healed.volume)
-    for at, first, high, low, last, volume in zip(*columns, strict=True):
-        held = _held(repairs.held, at, width)
-        _, known = given.get(at, (width, 0))
-        extra = max(volume, known, held) - max(known, held)
-        span = (first, at, -1, high, low, last, at + width - 1, ALWAYS)
-        rows.append(Delta(healed.contract, at, *span, extra, 0, 0, 0, 0))
-        if newest == NEVER or at + width > newest - keep_ns:
-            given[at] = (width, max(volume, known))
-    stretches = tuple(
-        msgspec.structs.replace(s, left=_without(s.left, start, end)) if s is stretch else s for s in repairs.stretches
-    )
-    patch = Patch(healed.contract, start, end, width, tuple(rows), stretch.known, late)
-    return Repairs(stretches, repairs.held, given), patch
+        return repairs, ()  # another piece spoke of part of it, in other cells
+    given = dict(repairs.given)
+    known = min(stretch.known for stretch in stretches)
+    patches = []
+    for start, end in parts:
+        rows = []
+        first, last = (bisect_left(healed.open_ns, edge) for edge in (start, end))
+        for i in range(first, last):
+            at, volume = healed.open_ns[i], healed.volume[i]
+            _, before = given.get(at, (width, 0))
+            held = max(_held(repairs.held, at, width), before)
+            span = (healed.open[i], at, -1, healed.high[i], healed.low[i], healed.close[i], at + width - 1, ALWAYS)
+            rows.append(Delta(healed.contract, at, *span, max(volume - held, 0), 0, 0, 0, 0))
+            if newest == NEVER or at + width > newest - keep_ns:
+                given[at] = (width, max(volume, before))
+        patches.append(Patch(healed.contract, start, end, width, tuple(rows), known, late))
+    after = repairs.stretches
+    for start, end in parts:
+        after = _taken(after, start, end)
+    return Repairs(after, repairs.held, given), tuple(patches)
 
 
 def give_up(repairs: Repairs, from_ns: int, to_ns: int) -> Repairs:
-    """Return the repairs without waiting for a piece any more."""
-    stretches = (msgspec.structs.replace(s, left=_without(s.left, from_ns, to_ns)) for s in repairs.stretches)
-    return Repairs(tuple(stretches), repairs.held, repairs.given)
+    """Return the repairs without waiting for a piece any more; it is all of it within one stretch, as in `heal`."""
+    return Repairs(_taken(repairs.stretches, from_ns, to_ns), repairs.held, repairs.given)
 
 
 def expire(repairs: Repairs, newest: int, patience_ns: int, keep_ns: int) -> Repairs:
@@ -251,6 +256,37 @@ def _sound(healed: Healed) -> bool:
         and all(at % width == 0 for at in opens)
         and all(a < b for a, b in pairwise(opens))
         and (not opens or (healed.from_ns <= opens[0] and opens[-1] + width <= healed.to_ns))
+    )
+
+
+def _parts(stretches: Sequence[Stretch], start: int, end: int, width: int) -> list[Range]:
+    """Return what stretches lack of `[start, end)`, in whole cells, without overlap, in order."""
+    lacked = sorted(
+        (max(a, start) + -max(a, start) % width, min(b, end) - min(b, end) % width)
+        for s in stretches
+        for a, b in s.left
+    )
+    parts: list[Range] = []
+    for a, b in lacked:
+        if a >= b:
+            continue
+        if parts and a <= parts[-1][1]:
+            parts[-1] = (parts[-1][0], max(parts[-1][1], b))
+        else:
+            parts.append((a, b))
+    return parts
+
+
+def _taken(stretches: tuple[Stretch, ...], start: int, end: int) -> tuple[Stretch, ...]:
+    """Return stretches of which those that hold all of `[start, end)` lack it no more.
+
+    One that shares a second with it keeps that: each gap is spoken of by itself.
+    """
+    return tuple(
+        msgspec.structs.replace(s, left=_without(s.left, start, end))
+        if s.left and s.whole[0] <= start and end <= s.whole[1]
+        else s
+        for s in stretches
     )
 
 

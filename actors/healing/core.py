@@ -113,7 +113,11 @@ class Healer:
                 known.held = held
             pieces[known.contract, known.from_ns, known.to_ns] = known
         for key, gone in self._pieces.items():
-            if key not in pieces and not gone.answered_ns:
+            if (
+                key not in pieces
+                and not gone.answered_ns
+                and not any(_overlap(gone, piece) for piece in pieces.values())
+            ):
                 self._count("too_late")  # the bars stopped waiting before there was an answer
         self._pieces = pieces
         given_up = []
@@ -249,6 +253,10 @@ def _pieces(repairs: Mapping[str, Repairs]) -> Iterator[tuple[tuple[str, int, in
                     held = (second for second, volume in known.held.items() if start <= second < stop and volume)
                     yield (contract, start, stop), tuple(sorted(held))
                     start = stop
+
+
+def _overlap(a: _Piece, b: _Piece) -> bool:
+    return a.contract == b.contract and a.from_ns < b.to_ns and b.from_ns < a.to_ns
 
 
 def _inner(piece: _Piece) -> tuple[int, int]:
