@@ -129,7 +129,8 @@ def settings(out: Path) -> Settings:
 class Soak:
     """One soak. `run` drives it; everything it makes is in `out`, bars and rejects as Parquet files.
 
-    `plan` is the plan of its crashes; faults put into it beforehand strike as well.
+    `plan` is the plan of its crashes; faults put into it beforehand strike as well. With `crew` actors share threads,
+    as in a live session; without it each has its own, as in a replay.
     """
 
     def __init__(
@@ -142,6 +143,7 @@ class Soak:
         progress: Callable[[Progress], None] = lambda progress: None,
         cancelled: Callable[[], bool] = lambda: False,
         stall_s: float = STALL_S,
+        crew: bool = False,
     ) -> None:
         self._stall_s = stall_s
         self.hours, self.rate, self.seed = hours, rate, seed
@@ -155,7 +157,10 @@ class Soak:
         self.plan = FaultPlan()
         self._clock = FlowingClock(self._begin)
         self._engine = Engine(
-            Wires(settings=settings(out), session="soak", out=out), name="soak", clock=self._clock, faults=self.plan
+            Wires(settings=settings(out), session="soak", out=out, crew=crew),
+            name="soak",
+            clock=self._clock,
+            faults=self.plan,
         )
         tree = self._engine.tree
         self._sequencer = Sequencer([tree.ref(VALIDATION)])

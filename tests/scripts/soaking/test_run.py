@@ -15,8 +15,11 @@ from tickloom.wiring import FINEST, VALIDATION
 TEN_MINUTES = 1 / 6
 
 
-def test_ten_minutes_of_everything_leave_every_bar_right_and_every_print_accounted_for(tmp_path: Path) -> None:
-    report = Soak(tmp_path, hours=TEN_MINUTES, rate=2000, seed=11).run()
+@pytest.mark.parametrize("crew", [False, True], ids=["a thread for each", "crews"])
+def test_ten_minutes_of_everything_leave_every_bar_right_and_every_print_accounted_for(
+    tmp_path: Path, crew: bool
+) -> None:
+    report = Soak(tmp_path, hours=TEN_MINUTES, rate=2000, seed=11, crew=crew).run()
     assert report.failures == ()
     assert report.complete
     assert report.clock_changed
