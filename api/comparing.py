@@ -32,7 +32,7 @@ from tickloom.messages.bars import BarFlag
 from tickloom.messages.control import SessionStarted, SessionStopped
 from tickloom.messages.intake import Numbered
 from tickloom.messages.market import NS
-from tickloom.recovery import Folds, _newest, fingerprint, recover
+from tickloom.recovery import Folds, fingerprint, newest_of, recover
 
 NAMES: Final = ("open_time", "close_time", "open", "high", "low", "close", "volume", "trades", "vwap", "buy_volume",
                 "sell_volume", "revision", "flags")  # fmt: skip
@@ -133,7 +133,7 @@ def _live_chains(reader: LogReader, notes: list[str]) -> tuple[dict[Key, Chain],
         return None
     settings = settings_from(starts[0].settings, ignore_unknown=True)
     folds, warnings = Folds(settings), list[str]()
-    found = _newest(reader, folds, fingerprint(settings), paths, reader.last_seq + 1, warnings)
+    found = newest_of(reader, folds, fingerprint(settings), paths, reader.last_seq + 1, warnings)
     notes += [warning.replace("; the log itself is read instead", "") for warning in warnings]
     if found is None:
         notes.append("no checkpoint fits the log, so no chain of live bars was compared")

@@ -184,7 +184,7 @@ def recover(
     folds = Folds(settings)
     end = (log.last_seq or 0) + 1 if to_seq is None else to_seq
     warnings: list[str] = []
-    found = _newest(log, folds, fingerprint(settings), checkpoints, end, warnings)
+    found = newest_of(log, folds, fingerprint(settings), checkpoints, end, warnings)
     states = folds.initial() if found is None else found
     first = log.first_seq or 1
     if found is None and first > 1:
@@ -210,10 +210,11 @@ def recover(
     )
 
 
-def _newest(
+def newest_of(
     log: LogReader, folds: Folds, settings: str, paths: Iterable[Path], end: int, warnings: list[str]
 ) -> States | None:
-    """Return the states of the newest checkpoint that fits."""
+    """Return the states of the newest of the checkpoints in `paths` that fits the log before number `end` and the
+    fingerprint of `settings`; why each before it does not goes into `warnings`."""
     for path in paths:
         try:
             checkpoint = read(path)
@@ -272,4 +273,4 @@ def seeds(wires: Wires) -> dict[str, Any]:
     return given
 
 
-__all__ = ["Folds", "Recovered", "fingerprint", "fold_all", "recover", "seeds"]
+__all__ = ["Folds", "Recovered", "fingerprint", "fold_all", "newest_of", "recover", "seeds"]
