@@ -197,6 +197,11 @@ validation = {{ band = 0.05, max_size = 5000 }}  # any key of [validation], for 
 
 A local time that the clock skips means the moment of the change; one that comes twice means its first coming.
 
+The calendars above are without holidays, which exchanges set year by year. `tickloom config holidays cme_equity
+--from 2025 --to 2027` prints a calendar with its holidays and early closes, from the package pandas_market_calendars
+(`pip install 'tickloom[holidays]'`), as lines for the settings file: look them over, they replace the built-in
+calendar of that name.
+
 {sections}
 """
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
+from tickloom.config.calendars import CalendarError, find_calendar
+from tickloom.config.holidays import MARKETS, HolidaysError, apply, read, render
 from tickloom.config.plan import roll_up
 from tickloom.config.reference import render_default_toml, render_show
 from tickloom.config.sources import FILE_NAME, Loaded, load
@@ -92,6 +96,45 @@ def check(file: File = None, as_json: Json = False) -> None:
     where = str(loaded.file) if loaded.file is not None else None
     words = "ok" if where is None else f"ok: {where}"
     result({"ok": True, "file": where}, as_json=as_json, text=words)
+
+
+@app.command()
+def holidays(
+    calendar: Annotated[str, typer.Argument(help="The calendar to fill in: one of the package's, or of the settings.")],
+    first: Annotated[int, typer.Option("--from", min=1990, max=2100, help="The first year.")],
+    last: Annotated[int, typer.Option("--to", min=1990, max=2100, help="The last year.")],
+    market: Annotated[str, typer.Option(help="The market's name in pandas_market_calendars.")] = "",
+    file: File = None,
+    as_json: Json = False,
+) -> None:
+    """Print a calendar with its holidays and early closes, to be put into a settings file.
+
+    They come from pandas_market_calendars (`pip install 'tickloom[holidays]'`). Look them over: exchanges change them.
+
+    Examples:
+
+    ```sh
+    tickloom config holidays cme_equity --from 2025 --to 2027 >> tickloom.toml
+    tickloom config holidays cme_grains --from 2026 --to 2026 --json
+    ```
+    """
+    settings = load(file).settings
+    try:
+        before = find_calendar(calendar, settings.calendars)
+        named = market or MARKETS.get(before.name, "")
+        if not named:
+            raise UsageError(
+                f"which market is calendar '{calendar}'? Say it with --market, as in --market 'CMEGlobex_FX'"
+            )
+        if last < first:
+            raise UsageError(f"--to {last} is before --from {first}: swap them")
+        begin, end = dt.date(first, 1, 1), dt.date(last, 12, 31)
+        filled = apply(before, read(named, begin, end), begin, end)
+    except (HolidaysError, CalendarError) as error:
+        raise UsageError(str(error)) from None
+    source = f"pandas_market_calendars {metadata.version('pandas_market_calendars')}, {named}, {first} to {last}"
+    answer = {"calendar": before.name, "market": named, **filled.to_dict()}
+    result(answer, as_json=as_json, text=render(before.name, filled, source).rstrip("\n"))
 
 
 def _plain(loaded: Loaded) -> dict[str, Any]:
