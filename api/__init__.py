@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tickloom.accounts import recorded_account_events
     from tickloom.actors.sinks.embedded import Sink
+    from tickloom.actors.source import Source, Ticks
     from tickloom.config.credentials import Credentials
     from tickloom.config.secrets import Secret
     from tickloom.config.settings import Settings
@@ -62,9 +63,11 @@ _WHERE = {
     "Session": "session",
     "Settings": "config.settings",
     "Sink": "actors.sinks.embedded",
+    "Source": "actors.source",
     "Statistics": "messages.reports",
     "Summary": "summary",
     "TickloomError": "errors",
+    "Ticks": "actors.source",
     "UsageError": "errors",
     "UserAccount": "messages.projectx",
     "UserOrder": "messages.projectx",
@@ -95,9 +98,11 @@ __all__ = [
     "Session",
     "Settings",
     "Sink",
+    "Source",
     "Statistics",
     "Summary",
     "TickloomError",
+    "Ticks",
     "UsageError",
     "UserAccount",
     "UserOrder",

@@ -35,6 +35,7 @@ from tickloom.actors.outlet import LogOutlet
 from tickloom.actors.recorder.shell import RecorderActor
 from tickloom.actors.recorder.writer import LogWriter
 from tickloom.actors.sequencer import Sequencer
+from tickloom.actors.source import Source, SourceActor
 from tickloom.actors.token.core import Policy as TokenPolicy
 from tickloom.actors.token.shell import TokenActor, clock_state, measured
 from tickloom.actors.validation.fold import ValidationState
@@ -84,6 +85,7 @@ class Parts:
         on_link, on_health: called with every change, in an actor's thread.
         http_token, http_key: what lets a reader in to the dashboard, and what its cookies are made from.
         app: the supervisor of the program's own actors.
+        source: a feed of the program's own, in place of the gateway.
     """
 
     settings: Settings
@@ -98,6 +100,7 @@ class Parts:
     http_token: Secret
     http_key: Secret
     app: ChildSpec | None = None
+    source: Source | None = None
 
     @property
     def last_before(self) -> int:
@@ -188,6 +191,18 @@ def assemble(parts: Parts) -> Wires:
     def user(context: ActorContext) -> HubActor:
         return hub(context, "user", gateway.user_hub_url, gateway.accounts)
 
+    def source(context: ActorContext) -> SourceActor:
+        assert parts.source is not None
+        return SourceActor(
+            context,
+            parts.source,
+            sequencer=sequencer(),
+            health=context.ref(HEALTH),
+            listener=parts.on_link,
+            first_tick=1 if log is None else max(log.opening.next_tick, 1),
+            gaps=missing(parts.cleared.instruments, parts.recovered),
+        )
+
     def healing(context: ActorContext) -> HealingActor:
         assert wires.missing is not None
         return HealingActor(
@@ -234,6 +249,8 @@ def assemble(parts: Parts) -> Wires:
         *([specs.child("user", user, MailboxSpec(capacity=16))] if gateway.accounts else []),
         *([specs.child("healing", healing, MailboxSpec(capacity=16))] if settings.session.heal_gaps else []),
     )
+    if parts.source is not None:
+        wires.feed = (specs.child("source", source, MailboxSpec(capacity=16)),)
     wires.accounts = bool(gateway.accounts)
     wires.clock = specs.child("clock", clock, MailboxSpec(capacity=16))
     wires.app = parts.app

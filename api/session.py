@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 
 import pyarrow as pa
+from msgspec.structs import replace
 
 from tickloom.actors.checkpoint.files import checkpoints_in
 from tickloom.actors.connection.address import open_session
@@ -30,6 +31,8 @@ from tickloom.actors.recorder.errors import LogError
 from tickloom.actors.recorder.reader import LogReader
 from tickloom.actors.recorder.writer import LogWriter
 from tickloom.actors.sinks.history import Latest
+from tickloom.actors.source import NAME as SOURCE
+from tickloom.actors.source import Source
 from tickloom.actors.token.messages import CurrentToken
 from tickloom.assembly import Parts, last_checkpoint, put_together
 from tickloom.beginning import open_log
@@ -59,6 +62,9 @@ _log = logging.getLogger("tickloom.session")
 FIRST_LINK_S = 30.0
 """Longest `start` waits for the first connection to be up; a feed that was up once is waited for without end."""
 
+NOBODY = Credentials("nobody", Secret("none"), "a source of the program's own needs none")
+"""Who logs in where nobody does."""
+
 EXIT_S = 2.0
 """Longest any one actor is waited for when a session was forgotten and the interpreter ends."""
 
@@ -69,7 +75,8 @@ class Session(Embedding):
     Args: config: settings, a path of a settings file, or a mapping of `section.key` to value on top of the usual
     sources. credentials: user name and key; by default from the environment, a private file or the keyring. faults:
     faults to inject, for tests. dashboard_key: what the dashboard's cookies are made from; with the same key, on the
-    same port, a page that is open goes on with the next session. By default each session has its own.
+    same port, a page that is open goes on with the next session. By default each session has its own. source: a feed of
+    the program's own in place of the gateway; see `tickloom.Source`.
 
     Raises:
         SettingsError: the settings are wrong.
@@ -82,6 +89,7 @@ class Session(Embedding):
         credentials: Credentials | None = None,
         faults: FaultPlan | None = None,
         dashboard_key: Secret | None = None,
+        source: Source | None = None,
     ) -> None:
         super().__init__()
         if isinstance(config, Settings):
@@ -105,6 +113,10 @@ class Session(Embedding):
         self._at_exit: Callable[[], None] | None = None
         self._linked = threading.Event()
         self._awaited = {"market", "user"} if self.settings.gateway.accounts else {"market"}
+        self._source = source
+        if source is not None:
+            self._awaited = {SOURCE}
+            self.settings = fed_by(self.settings, source)
         self._feed_lost: str | None = None
         self._accounts_lost: str | None = None
         self._refused = False
@@ -141,9 +153,12 @@ class Session(Embedding):
         settings = self.settings
         out = Path(settings.sinks.out) if settings.sinks.out else None
         record = Path(settings.recorder.dir) if settings.recorder.dir else None
-        credentials = self._credentials or load_credentials()
+        credentials = self._credentials or (load_credentials() if self._source is None else NOBODY)
         check_folders({"output": out, "log": record})
-        cleared = run(lambda: clear(settings, credentials, settings.session.contracts), cancelled)
+        if self._source is None:
+            cleared = run(lambda: clear(settings, credentials, settings.session.contracts), cancelled)
+        else:
+            cleared = Cleared(NOBODY.api_key, {each.contract: each for each in self._source.instruments})
         self._instruments = dict(cleared.instruments)
         self._began_ns = self._clock.wall_ns()
         if out is not None:
@@ -274,6 +289,7 @@ class Session(Embedding):
         return Pending(lambda: self._unsubscribe(contract))
 
     def _subscribe(self, contract: str) -> Instrument:
+        self._no_source()
         known = self._instruments.get(contract)
         if known is not None:
             return known
@@ -293,7 +309,12 @@ class Session(Embedding):
             self._instruments = {**self._instruments, contract: instrument}
         return instrument
 
+    def _no_source(self) -> None:
+        if self._source is not None:
+            raise UsageError("this session is fed by a source: what it follows is the source's instruments")
+
     def _unsubscribe(self, contract: str) -> None:
+        self._no_source()
         self._running().tree.ref(MARKET).ask(Unfollow(contract), FIRST_LINK_S)
         with self._following:
             self._instruments = {name: each for name, each in self._instruments.items() if name != contract}
@@ -512,6 +533,7 @@ class Session(Embedding):
             http_token=self._dashboard_token,
             http_key=self._dashboard_key,
             app=self._app_group(),
+            source=self._source,
         )
 
     # --- what `Embedding` needs ------------------------------------------------------------
@@ -525,6 +547,17 @@ class Session(Embedding):
     def _known_instruments(self) -> dict[str, Instrument]:
         kept = {} if self._engine is None else self._engine.history().instruments
         return {**kept, **self._instruments}
+
+
+def fed_by(settings: Settings, source: Source) -> Settings:
+    """Return the settings of a session that a source feeds: its contracts, no accounts, no history to heal from."""
+    contracts = tuple(each.contract for each in source.instruments)
+    if not contracts:
+        raise UsageError("the source has no instruments: give it at least one")
+    return settings.replace(
+        session=replace(settings.session, contracts=contracts, heal_gaps=False),
+        gateway=replace(settings.gateway, accounts=()),
+    )
 
 
 def stop_at_exit(session: Session) -> Callable[[], None]:
