@@ -14,11 +14,11 @@ import msgspec
 from tickloom.actors.bars.blocks import FIELDS, block_of, tail
 from tickloom.messages.bars import Bar, BarColumns
 
-BLOCK_ROWS = 256
-"""Settled bars that make a block."""
+BLOCK_ROWS = 64
+"""Settled bars that make a block: few, because until then each takes five times as much as an object."""
 
-ROW_BYTES = 8 * len(FIELDS)
-"""What a settled bar takes in a block."""
+ROW_BYTES = 8 * len(FIELDS) + 28
+"""What a settled bar takes in a block, with its share of the arrays' heads."""
 
 OBJECT_BYTES = 640
 """What a bar takes as an object, its integers included: an upper bound for 64-bit CPython, held by a test."""

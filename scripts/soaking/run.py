@@ -118,7 +118,7 @@ def settings(out: Path) -> Settings:
         {
             "session": {"timeframes": list(TIMEFRAMES), "grace_ms": GRACE_NS // 1_000_000, "heal_gaps": False},
             "mailboxes": {"validation": 2, "bars": 2, "timeframe": 16, "sinks": 256},
-            "history": {"rows": 1000},
+            "history": {"rows": 700},
             "sinks": {"out": str(out), "roll_minutes": 15},
             "calendars": CALENDARS,
             "instruments": {product.contract: {"calendar": product.calendar} for product in PRODUCTS},
