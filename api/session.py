@@ -72,11 +72,14 @@ EXIT_S = 2.0
 class Session(Embedding):
     """Live bars. Use it with `with` (any thread) or `async with` (any event loop).
 
-    Args: config: settings, a path of a settings file, or a mapping of `section.key` to value on top of the usual
-    sources. credentials: user name and key; by default from the environment, a private file or the keyring. faults:
-    faults to inject, for tests. dashboard_key: what the dashboard's cookies are made from; with the same key, on the
-    same port, a page that is open goes on with the next session. By default each session has its own. source: a feed of
-    the program's own in place of the gateway; see `tickloom.Source`.
+    Args:
+        config: settings, a path of a settings file, or a mapping of `section.key` to value on top of the usual sources;
+            a text for a list is one of its items, or several with commas, as in the environment.
+        credentials: user name and key; by default from the environment, a private file or the keyring.
+        faults: faults to inject, for tests.
+        dashboard_key: what the dashboard's cookies are made from; with the same key, on the same port, a page that is
+            open goes on with the next session. By default each session has its own.
+        source: a feed of the program's own in place of the gateway; see `tickloom.Source`.
 
     Raises:
         SettingsError: the settings are wrong.

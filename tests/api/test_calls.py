@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import os
+import secrets
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -139,6 +142,26 @@ def test_a_tree_that_ended_by_itself_gives_an_account_all_the_same(make_session:
     assert session.stop() is summary
     assert summary.ticks > 0
     assert any("ended by itself" in sentence for sentence in session.unwritten)
+    assert threads() == []
+
+
+def test_a_contract_that_the_hub_refuses_is_a_matter_of_usage_and_not_of_a_lost_feed(tmp_path: Path) -> None:
+    key = secrets.token_urlsafe(16)
+    with Emulator((MNQ,), rate=100, user="tester", key=key) as gateway:
+        body = json.dumps({"subscribe_error": 1}).encode()
+        request = urllib.request.Request(f"{gateway.api_url}/chaos", body, {"Content-Type": "application/json"})
+        urllib.request.urlopen(request, timeout=10).close()
+        config = {
+            "gateway.api_url": gateway.api_url,
+            "gateway.market_hub_url": gateway.market_hub_url,
+            "gateway.user_hub_url": gateway.user_hub_url,
+            "session.contracts": MNQ,  # a text is a list of one, as in the environment
+            "session.timeframes": ("1s",),
+        }
+        session = tickloom.Session(config, credentials=tickloom.Credentials("tester", tickloom.Secret(key), "a test"))
+        with pytest.raises(tickloom.UsageError, match=f"refused trades of {MNQ}"):
+            session.start()
+    assert session.summary is not None
     assert threads() == []
 
 
