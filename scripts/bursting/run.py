@@ -42,7 +42,7 @@ SLOW: Final = "5s"
 DAWDLE_S: Final = 0.5
 """How long it, and the sink, dawdle over each batch."""
 
-ADDRESS_MB: Final = 3_000
+ADDRESS_MB: Final = 2_500
 """Cap of the session's address space: some twenty threads' stacks and Arrow's reservations are most of it."""
 
 RESIDENT_MB: Final = 200
