@@ -201,7 +201,7 @@ def test_a_tail_that_was_written_twice_is_kept_once_wherever_it_begins(log, tmp_
     data = (directory / name).read_bytes()
     data = data if closed else data[:-8]
     whole = tmp_path_factory.mktemp("whole")
-    for size in range(40, len(data), 211):
+    for size in range(40, len(data), 797):
         work = whole / str(size)
         shutil.copytree(directory, work)
         (work / name).write_bytes(data + data[-size:])
