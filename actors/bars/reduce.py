@@ -18,7 +18,7 @@ import msgspec
 
 from tickloom.actors.bars import repairs
 from tickloom.actors.bars.deltas import COLUMN_ROWS
-from tickloom.actors.bars.repairs import Edge, Repairs
+from tickloom.actors.bars.repairs import Recent, Repairs
 from tickloom.actors.bars.seconds import NEVER, VECTOR_ROWS, Seconds
 from tickloom.messages.bars import BarFlag, Delta, DeltaColumns, Mark, Patch, Reduced
 from tickloom.messages.control import (
@@ -38,14 +38,14 @@ from tickloom.messages.market import Trades
 class ReduceState(msgspec.Struct, frozen=True):
     """The last record folded in, the last beat, each contract's newest event stamp, and who is being followed.
 
-    `edges` are the newest seconds with trades, `repairs` the gaps that history may fill, both by contract.
+    `recent` is the volume of the last seconds, `repairs` are the gaps that history may fill, both by contract.
     """
 
     seq: int = 0
     beat: int = 0
     newest: dict[str, int] = {}
     followed: frozenset[str] = frozenset()
-    edges: dict[str, Edge] = {}
+    recent: dict[str, Recent] = {}
     repairs: dict[str, Repairs] = {}
 
 
@@ -151,7 +151,7 @@ class _Step:
         self.beat = state.beat
         self.newest = state.newest
         self.followed = state.followed
-        self.edges = dict(state.edges)
+        self.recent = dict(state.recent)
         self.repairs = state.repairs
         self.outputs: list[Reduced] = []
         self.restart()
@@ -213,7 +213,7 @@ class _Step:
         self.mark(name, gap.from_ns, gap.to_ns, BarFlag.GAP)
         if self.rules.patience_ns:
             known = self.known_repairs(name)
-            self.repair(name, repairs.begin(known, gap, self.newest_of(name), self.edges.get(name)))
+            self.repair(name, repairs.begin(known, gap, self.newest_of(name), self.recent.get(name, {})))
 
     def heal(self, healed: Healed) -> None:
         """Take in a piece of history. What was folded before goes first, so that its volume is known."""
@@ -253,7 +253,7 @@ class _Step:
     def stop(self) -> None:
         """Let everything go: with a session its time ends."""
         self.flush(stop=True)
-        self.newest, self.beat, self.followed, self.edges, self.repairs = {}, 0, frozenset(), {}, {}
+        self.newest, self.beat, self.followed, self.recent, self.repairs = {}, 0, frozenset(), {}, {}
 
     def flush(self, *, stop: bool = False) -> None:
         """Say what was folded since the last flush, if anything."""
@@ -263,9 +263,8 @@ class _Step:
         refused = 0
         for name, contract in self.contracts.items():
             own, block = contract.take(self.rules.column_rows)
-            edge = repairs.advance(self.edges.get(name), contract.newest, own, block)
-            if edge is not None:
-                self.edges[name] = edge
+            if self.rules.patience_ns:
+                self.recent[name] = repairs.advance(self.recent.get(name, {}), contract.newest, own, block)
             if name in self.repairs:
                 own, block = self.follow(name, contract.newest, own, block)
             rows += own
@@ -305,4 +304,4 @@ class _Step:
 
     def result(self) -> tuple[ReduceState, Sequence[Reduced]]:
         self.flush()
-        return ReduceState(self.seq, self.beat, self.newest, self.followed, self.edges, self.repairs), self.outputs
+        return ReduceState(self.seq, self.beat, self.newest, self.followed, self.recent, self.repairs), self.outputs

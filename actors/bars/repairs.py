@@ -10,8 +10,8 @@ That stays true for prints that come later still, late or held back: once a cell
 far as ours exceeds history's. So bars do not depend on whether a print came before history or after it, nor on
 batches.
 
-Of the seconds before a gap was known, only the last one that had a trade (the `Edge`) can be one of its own. A gap that
-reaches further back than that is not healed, because what we hold of it is not known.
+A gap may begin before the newest stamp, where stamps do not rise: so the volume of the last `RECENT_NS` is known at any
+time. A gap that reaches further back than that is not healed, because what we hold of it is not known.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
@@ -36,17 +37,16 @@ LONGEST_NS = 96 * 3600 * NS
 MOST = 64
 """Most gaps of one contract that wait for history at once; further ones stay flagged."""
 
+RECENT_NS = 60 * NS
+"""How far behind the newest second with a trade the volume of seconds is known before there is a gap."""
+
 MINUTE_NS = 60 * NS
 """The width of cells where seconds cannot be had."""
 
-Range = tuple[int, int]
+Range: TypeAlias = tuple[int, int]
 
-
-class Edge(msgspec.Struct, frozen=True, gc=False):
-    """The newest second of a contract that has trades, and the volume of those received so far."""
-
-    second: int
-    volume: int
+Recent: TypeAlias = dict[int, int]
+"""The volume received of the last seconds that had trades, by second (ns)."""
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -90,32 +90,31 @@ class Repairs(msgspec.Struct, frozen=True):
 NONE = Repairs()
 
 
-def advance(edge: Edge | None, newest: int, rows: Sequence[Delta], columns: Sequence[DeltaColumns]) -> Edge | None:
-    """Return the newest second and its volume after further deltas; `newest` is the newest stamp with them."""
-    if newest == NEVER:
-        return None
-    second = newest - newest % WIDTH_NS
-    volume = edge.volume if edge is not None and edge.second == second else 0
+def advance(recent: Recent, newest: int, rows: Sequence[Delta], columns: Sequence[DeltaColumns]) -> Recent:
+    """Return the volume of the last seconds after further deltas; `newest` is the newest stamp with them."""
+    floor = _floor(newest)
+    after = dict(recent)
     for row in rows:
-        if row.bucket == second:
-            volume += row.volume
+        if row.bucket >= floor:
+            after[row.bucket] = after.get(row.bucket, 0) + row.volume
     for block in columns:
-        if block.bucket[-1] == second:
-            volume += int(block.volume[-1])
-    return Edge(second, volume)
+        first = int(np.searchsorted(block.bucket, floor))
+        for second, volume in zip(block.bucket[first:].tolist(), block.volume[first:].tolist(), strict=True):
+            after[second] = after.get(second, 0) + volume
+    for second in [second for second in after if second < floor]:
+        del after[second]
+    return after
 
 
-def begin(repairs: Repairs, gap: Gap, newest: int, edge: Edge | None) -> Repairs:
+def begin(repairs: Repairs, gap: Gap, newest: int, recent: Recent) -> Repairs:
     """Return the repairs with a gap to be healed, or as they are if it cannot be."""
     start, end = _whole(gap.from_ns, gap.to_ns)
-    unknown = start + WIDTH_NS <= newest
+    unknown = start < _floor(newest)
     if gap.to_ns <= gap.from_ns or end - start > LONGEST_NS or unknown or repairs.waiting >= MOST:
         return repairs
-    held = repairs.held
-    if edge is not None and edge.second == start and start not in held:
-        held = {**held, start: edge.volume}
+    held = {second: volume for second, volume in recent.items() if start <= second < end}
     stretch = Stretch(gap.from_ns, gap.to_ns, newest, ((start, end),))
-    return Repairs((*repairs.stretches, stretch), held, repairs.given)
+    return Repairs((*repairs.stretches, stretch), {**held, **repairs.held}, repairs.given)
 
 
 def account(
@@ -222,6 +221,11 @@ def expire(repairs: Repairs, newest: int, patience_ns: int, keep_ns: int) -> Rep
 
 def _whole(from_ns: int, to_ns: int) -> Range:
     return from_ns - from_ns % WIDTH_NS, to_ns + -to_ns % WIDTH_NS
+
+
+def _floor(newest: int) -> int:
+    """Return the first second whose volume is known, given the newest stamp."""
+    return newest if newest == NEVER else newest - newest % WIDTH_NS - RECENT_NS
 
 
 def _touches(repairs: Repairs, second: int) -> bool:

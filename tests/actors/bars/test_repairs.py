@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tickloom.actors.bars import repairs
+from tickloom.actors.bars.deltas import to_columns
 from tickloom.actors.bars.reduce import ReduceFold
-from tickloom.actors.bars.repairs import LONGEST_NS, MOST, Edge, Repairs
+from tickloom.actors.bars.repairs import LONGEST_NS, MOST, RECENT_NS, Repairs
 from tickloom.actors.bars.state import ALWAYS
 from tickloom.messages.bars import Bar, BarFlag, Delta
 from tickloom.messages.control import Beat, Gap, Healed, SessionStopped, Unhealed
@@ -124,8 +125,10 @@ def markets(draw: st.DrawFn) -> tuple[list[tuple[Any, ...]], list[Loss], dict[in
         ticks.append(("A", now, 100 + price, size, side, number))
     n = len(ticks)
     edges = sorted(draw(st.sets(st.integers(2, n - 2), min_size=2, max_size=6)))
+    # of a second within a minute that history spoke of, it cannot speak again: minutes for a single loss only
+    widths = st.just(NS) if len(edges) > 3 else st.sampled_from([NS, MINUTE])
     losses = [
-        Loss(a, b, draw(st.integers(0, 8)), draw(st.integers(0, 4)) > 0, draw(st.sampled_from([NS, NS, MINUTE])))
+        Loss(a, b, draw(st.integers(0, 8)), draw(st.integers(0, 4)) > 0, draw(widths))
         for a, b in zip(edges[::2], edges[1::2], strict=False)
     ]
     return ticks, losses, delays, draw(st.sampled_from([0, 300_000_000, 3 * NS]))
@@ -253,8 +256,8 @@ def test_half_of_a_gap_may_be_healed_and_its_bar_says_both(loom: Any) -> None:
 
 
 def test_two_gaps_may_share_a_second_and_each_waits_by_itself() -> None:
-    known = repairs.begin(Repairs(), gap(0, 2.3), T0, Edge(T0, 1))
-    known = repairs.begin(known, gap(2.7, 5), T0 + 2 * NS, Edge(T0 + 2 * NS, 1))
+    known = repairs.begin(Repairs(), gap(0, 2.3), T0, {T0: 1})
+    known = repairs.begin(known, gap(2.7, 5), T0 + 2 * NS, {T0 + 2 * NS: 1})
     first, _ = repairs.heal(known, history([], "A", T0, T0 + 3 * NS), T0, T0, NS)
     assert [stretch.left for stretch in first.stretches] == [(), ((T0 + 2 * NS, T0 + 5 * NS),)]
     within, [patch] = repairs.heal(known, history([], "A", T0 + NS, T0 + 3 * NS), T0, T0, NS)
@@ -339,22 +342,20 @@ def gap(from_s: float, to_s: float) -> Gap:
 @pytest.mark.parametrize(
     ("reaches", "why"),
     [
-        (gap(-1, 3), "it began before the last second we know of"),
+        (gap(-61, 3), "it began before the seconds we know of"),
         (gap(2, 2), "it is empty"),
         (gap(2, 3 + LONGEST_NS / NS), "it is too long"),
     ],
 )
 def test_a_gap_that_cannot_be_healed_is_not_waited_for(reaches: Gap, why: str) -> None:
     newest = T0 + NS // 2
-    assert repairs.begin(Repairs(), reaches, newest, Edge(T0, 1)).waiting == 0, why
+    assert repairs.begin(Repairs(), reaches, newest, {T0: 1}).waiting == 0, why
 
 
 def test_no_more_gaps_wait_than_are_allowed_and_none_is_kept_when_it_is_over() -> None:
     known = Repairs()
     for number in range(MOST + 10):
-        known = repairs.begin(
-            known, gap(2 * number, 2 * number + 1), T0 + 2 * number * NS, Edge(T0 + 2 * number * NS, 5)
-        )
+        known = repairs.begin(known, gap(2 * number, 2 * number + 1), T0 + 2 * number * NS, {T0 + 2 * number * NS: 5})
     assert known.waiting == MOST
     assert known.hold == T0
     newest = T0 + 100 * NS
@@ -371,7 +372,7 @@ def test_no_more_gaps_wait_than_are_allowed_and_none_is_kept_when_it_is_over() -
 
 
 def test_history_that_makes_no_sense_changes_nothing() -> None:
-    known = repairs.begin(Repairs(), gap(0, 120), T0, Edge(T0, 5))
+    known = repairs.begin(Repairs(), gap(0, 120), T0, {T0: 5})
 
     def piece(**changes: Any) -> Healed:
         row = {"open_ns": (T0 + NS,), "open": (1,), "high": (1,), "low": (1,), "close": (1,), "volume": (1,)}
@@ -396,15 +397,38 @@ def test_history_that_makes_no_sense_changes_nothing() -> None:
     assert repairs.heal(again, minute, T0, T0, NS) == (again, ()), "its first second was given as one"
 
 
-def test_the_edge_is_the_newest_second_and_what_it_has(loom: Any) -> None:
+def test_the_volume_of_the_last_seconds_is_known_however_they_came() -> None:
     rng = random.Random(5)
-    seconds = [rng.randint(0, 5) for _ in range(40)]
-    edge, newest = None, -(2**63)
+    recent: dict[int, int] = {}
+    newest = -(2**63)
     volumes: dict[int, int] = {}
-    for number, second in enumerate(seconds):
+    for number in range(400):
+        second = max(number // 3 - rng.randint(0, 5), 0)
         ts = T0 + second * NS + number
         newest = max(newest, ts)
-        volumes[second] = volumes.get(second, 0) + number
+        volumes[T0 + second * NS] = volumes.get(T0 + second * NS, 0) + number
         row = Delta("A", T0 + second * NS, 1, ts, number, 1, 1, 1, ts, number, number, 1, number, 0, 0)
-        edge = repairs.advance(edge, newest, [row], [])
-    assert edge == Edge(T0 + max(seconds) * NS, volumes[max(seconds)])
+        recent = repairs.advance(recent, newest, *(([row], []) if number % 2 else ([], [to_columns([row])])))
+    floor = newest - newest % NS - RECENT_NS
+    assert recent == {second: volume for second, volume in volumes.items() if second >= floor}
+    assert len(recent) <= RECENT_NS // NS + 1
+
+
+def test_a_gap_that_begins_before_the_newest_stamp_is_healed_too(loom: Any) -> None:
+    """Where stamps do not rise, what is missing may be older than what came."""
+    came = [("A", T0 + s * NS + n, 100 + s, 1, 0, n) for n, s in enumerate((1, 3, 5, 4, 6))]
+    missing = [("A", T0 + 4 * NS, 90, 7, 0, 9), ("A", T0 + 8 * NS, 120, 5, 0, 10)]
+    after = ("A", T0 + 9 * NS, 100, 2, 0, 11)
+    truth = [loom.Tick(*tick) for tick in sorted([*came, *missing, after], key=lambda tick: tick[1])]
+    items = [
+        *(loom.Tick(*tick) for tick in came),
+        Gap(recv_ns=0, contract="A", from_ns=T0 + 4 * NS, to_ns=T0 + 9 * NS + 1, cause="test"),
+        loom.Tick(*after),
+        history(truth, "A", T0 + 4 * NS, T0 + 10 * NS),
+        loom.Tick("A", T0 + 60 * NS, 100, 1, 0, 12),
+    ]
+    for seed in (None, 1, 2, 3):
+        run = loom.run(items, WIDTHS, grace=0, lateness=10 * NS, patience=FOREVER, seed=seed)
+        for name in ("1s", "5s"):
+            expected = bars_of(truth, WIDTHS[name])
+            assert {bar.open_time: ohlcv(bar) for bar in run.bars[name]} == expected

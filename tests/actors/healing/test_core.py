@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tickloom.actors.bars import repairs
-from tickloom.actors.bars.repairs import Edge, Repairs
+from tickloom.actors.bars.repairs import Repairs
 from tickloom.actors.healing.core import UNTAKEN_NS, Healer, Pace, Question
 from tickloom.messages.control import Gap, Healed, Unhealed
 from tickloom.messages.market import NS, Instrument
@@ -28,7 +28,7 @@ def missing(*spans: tuple[int, int], held: dict[int, int] | None = None, contrac
     known = Repairs()
     for start, end in spans:
         gap = Gap(recv_ns=0, contract=contract, from_ns=T0 + start * NS, to_ns=T0 + end * NS, cause="test")
-        known = repairs.begin(known, gap, gap.from_ns, Edge(T0 + start * NS, 0))
+        known = repairs.begin(known, gap, gap.from_ns, {})
     return {contract: Repairs(known.stretches, {T0 + s * NS: v for s, v in (held or {}).items()})}
 
 
