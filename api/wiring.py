@@ -19,6 +19,7 @@ from tickloom.actors.bars.activity import ActivityFold
 from tickloom.actors.bars.deltas import conflate
 from tickloom.actors.bars.fold import TimeframeFold
 from tickloom.actors.bars.reduce import ReduceFold
+from tickloom.actors.bars.rolling import Branch
 from tickloom.actors.bars.shell import FinestActor, TimeframeActor
 from tickloom.actors.checkpoint.states import States
 from tickloom.actors.health.fold import HealthFold, Limits
@@ -36,6 +37,7 @@ from tickloom.actors.statistics.fold import StatisticsFold, snapshot
 from tickloom.actors.validation.fold import VECTOR_ROWS, ValidationFold, ValidationState
 from tickloom.actors.validation.rules import MAX_TICKS, Rules
 from tickloom.config.buckets import BucketRule
+from tickloom.config.plan import PRINTS, roll_up
 from tickloom.config.sessions import Sessions
 from tickloom.config.settings import Settings
 from tickloom.config.timeframes import Timeframe
@@ -229,6 +231,15 @@ def hours(settings: Settings) -> Callable[[str], Sessions]:
     return sessions
 
 
+def plan_of(settings: Settings, timeframes: Iterable[Timeframe]) -> tuple[Branch, ...]:
+    """Return the roll-up plan of what is built from seconds, finest first: the one `tickloom config show` prints."""
+    feeds = [feed for feed in roll_up(timeframes) if feed.source != PRINTS]
+    places = {feed.timeframe: place for place, feed in enumerate(feeds)}
+    return tuple(
+        Branch(bucket_rules(settings, Timeframe.parse(feed.timeframe)), places.get(feed.source)) for feed in feeds
+    )
+
+
 class Specs:
     """Makes child specifications with the settings' backoff, breaker and capacities."""
 
@@ -348,9 +359,8 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
 
     def finest(context: ActorContext) -> FinestActor:
         targets = [context.ref(timeframe_path(t)) for t in wires.timeframes if not t.is_activity]
-        return FinestActor(
-            context, whole(reduce_fold(settings)), targets, {Withheld: [context.ref(LEDGER), *map(context.ref, noted)]}
-        )
+        routes = {Withheld: [context.ref(LEDGER), *map(context.ref, noted)]}
+        return FinestActor(context, whole(reduce_fold(settings)), plan_of(settings, wires.timeframes), targets, routes)
 
     def timeframe(each: Timeframe) -> Callable[[ActorContext], TimeframeActor]:
         def start(context: ActorContext) -> TimeframeActor:

@@ -34,6 +34,7 @@ from tickloom.actors.bars.digest import combine_digests
 from tickloom.actors.bars.fold import TimeframeFold, TimeframeState
 from tickloom.actors.bars.history import History
 from tickloom.actors.bars.reduce import ReduceFold, ReduceState
+from tickloom.actors.bars.rolling import roll
 from tickloom.config.buckets import BucketRule, rule_for
 from tickloom.config.calendars import find_calendar
 from tickloom.config.plan import BASE, roll_up
@@ -112,7 +113,7 @@ class Folds:
             for name, fold in folds.items():
                 source = said[self.sources[name] if by_plan else ""]
                 if by_plan and any(each.columns for each in source):
-                    source = [fold.roll(each) for each in source]
+                    source = [roll(each, fold.weaving.rules) for each in source]
                 said[name] = source
                 states[name], outputs = fold.step(states[name], source)
                 bars += sum(map(final, outputs))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from tickloom.actors.bars.deltas import COLUMN_ROWS, roll_up, run_starts, take, to_rows
+from tickloom.actors.bars.deltas import take
 from tickloom.actors.bars.state import ALWAYS, BULK_ROWS, BucketRule, ContractState, Weaving
 from tickloom.actors.bars.weave import Weaver
 from tickloom.messages.bars import Bar, BarColumns, Bars, DeltaColumns, Patch, Reduced
@@ -110,24 +110,6 @@ class TimeframeFold:
         else:
             return None
         return [first], [msgspec.structs.replace(whole, rows=rows, columns=columns)]
-
-    def roll(self, reduced: Reduced) -> Reduced:
-        """Return the same message with its columns rolled up to this timeframe's buckets.
-
-        For this timeframe and every coarser one that it nests in, the result says the same in fewer rows.
-        """
-        rows = list(reduced.rows)
-        columns = []
-        for block in reduced.columns:
-            opens, _ = self.weaving.rules(block.contract).buckets(block.bucket)
-            rolled = roll_up(block, opens, run_starts(opens))
-            if len(rolled) < COLUMN_ROWS:
-                rows += to_rows(rolled)
-            else:
-                columns.append(rolled)
-        return (
-            msgspec.structs.replace(reduced, rows=tuple(rows), columns=tuple(columns)) if reduced.columns else reduced
-        )
 
     def digests(self, state: TimeframeState) -> dict[tuple[str, str], bytes]:
         """Return the digest of each contract's final bars so far, for `combine_digests`."""

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from tickloom.actors.bars.reduce import ReduceState
+from tickloom.actors.bars.rolling import Branch, along
 from tickloom.actors.shell import RoutedActor, Routes
 from tickloom.actors.statistics.histogram import Histogram
 from tickloom.messages.bars import Bar, Bars, Reduced
@@ -34,20 +35,20 @@ class Updates(msgspec.Struct, frozen=True):
 
 
 class FanOut:
-    """The finest reduction with one output for each target, so that each emission is committed by itself."""
+    """The finest reduction with one output for each branch of the roll-up plan, each committed by itself."""
 
-    def __init__(self, fold: Fold[ReduceState], targets: int) -> None:
+    def __init__(self, fold: Fold[ReduceState], plan: Sequence[Branch]) -> None:
         self._fold = fold
-        self._targets = range(targets)
+        self._plan = plan
 
     def initial(self) -> ReduceState:
         """As the fold's."""
         return self._fold.initial()
 
     def step(self, state: ReduceState, messages: Sequence[Any]) -> tuple[ReduceState, Sequence[tuple[int, Reduced]]]:
-        """As the fold's, with (target, output) pairs."""
+        """As the fold's, with pairs of a branch's number and what it is told."""
         state, outputs = self._fold.step(state, messages)
-        return state, [(target, output) for output in outputs for target in self._targets]
+        return state, [told for output in outputs for told in enumerate(along(self._plan, output))]
 
     def split(self, messages: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]] | None:
         """As the fold's."""
@@ -55,10 +56,20 @@ class FanOut:
 
 
 class FinestActor(RoutedActor):
-    """Reduces validated trades once and tells every timeframe. Any ask is answered with the committed state."""
+    """Reduces validated trades once and tells every timeframe. Any ask is answered with the committed state.
 
-    def __init__(self, context: ActorContext, fold: Fold[ReduceState], targets: Sequence[Ref], routes: Routes) -> None:
-        super().__init__(context, FanOut(fold, len(targets)), routes, lambda state, _: state)
+    `plan` has a branch for each of `targets`, the timeframes' actors.
+    """
+
+    def __init__(
+        self,
+        context: ActorContext,
+        fold: Fold[ReduceState],
+        plan: Sequence[Branch],
+        targets: Sequence[Ref],
+        routes: Routes,
+    ) -> None:
+        super().__init__(context, FanOut(fold, plan), routes, lambda state, _: state)
         self._timeframes = tuple(targets)
 
     def emit(self, output: Any) -> None:

@@ -21,6 +21,7 @@ from tickloom.actors.bars.deltas import conflate
 from tickloom.actors.bars.digest import combine_digests
 from tickloom.actors.bars.fold import TimeframeFold, TimeframeState
 from tickloom.actors.bars.reduce import ReduceFold, ReduceState
+from tickloom.actors.bars.rolling import roll
 from tickloom.config.buckets import rule_for
 from tickloom.config.calendars import find_calendar
 from tickloom.messages.bars import Bar, BarColumns, BarFlag, Bars, Reduced
@@ -176,7 +177,7 @@ class Loom:
         """Run one timeframe over reductions."""
         waiting = list(reduced)
         if rng is not None and rng.random() < 0.5:
-            waiting = [fold.roll(message) for message in waiting]
+            waiting = [roll(message, fold.weaving.rules) for message in waiting]
         if rng is not None:
             waiting = self.pressed(waiting, rng)
         said: list[Bars] = []
