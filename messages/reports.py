@@ -101,9 +101,7 @@ class Strain(msgspec.Struct, frozen=True):
     missing: tuple[str, ...] = ()
 
 
-HealthInput: TypeAlias = (
-    LinkState | FeedState | TokenState | ClockState | RecorderState | ActorState | Strain | Report
-)
+HealthInput: TypeAlias = LinkState | FeedState | TokenState | ClockState | RecorderState | ActorState | Strain | Report
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -146,7 +144,8 @@ class Statistics(msgspec.Struct, frozen=True):
     """A snapshot of the session's counters. Of fixed size, whatever the uptime.
 
     `counters` are totals by actor path and name; `ticks_per_second` is over the last ten seconds; `latency` is that
-    of the slowest timeframe, `latency_by_source` each one's. `gauges` are the latest values by actor path and name,
+    of the slowest timeframe since the start, `latency_by_source` each one's, `latency_recent` each one's of the last
+    one to two minutes. `gauges` are the latest values by actor path and name,
     `contracts` the prints `accepted` and `rejected` of each contract (of those beyond a cap together, under "").
     """
 
@@ -158,5 +157,6 @@ class Statistics(msgspec.Struct, frozen=True):
     latency: Latency = Latency()
     latency_by_source: dict[str, Latency] = {}
     sources_refused: int = 0
+    latency_recent: dict[str, Latency] = {}
     gauges: dict[str, dict[str, float]] = {}
     contracts: dict[str, dict[str, int]] = {}

@@ -8,16 +8,20 @@ counted.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import msgspec
 
-from tickloom.actors.statistics.histogram import Histogram
+from tickloom.actors.statistics.histogram import Histogram, upper_bound
 from tickloom.messages.control import Beat
 from tickloom.messages.market import NS
 from tickloom.messages.reports import Latency, Report, Statistics
 
 MAX_SOURCES = 256
 """Most sources followed at once."""
+
+TURN_NS = 60 * NS
+"""How often the window of recent latencies is turned: it spans one to two of these."""
 
 WINDOW_NS = 10 * NS
 """Span of the rate window."""
@@ -26,21 +30,32 @@ MAX_SAMPLES = 64
 """Most (time, ticks) samples kept for the rate."""
 
 
+Latencies: TypeAlias = tuple[tuple[int, int], ...]
+"""(bucket, count) pairs of a `Histogram`."""
+
+
 class Source(msgspec.Struct, frozen=True):
-    """The latest report of a source and the totals of its earlier incarnations."""
+    """The latest report of a source, the totals of its earlier incarnations, and the latencies counted by the last two
+    turns of the window (None: none yet).
+    """
 
     latest: Report
     carried: Report | None = None
+    older: Latencies | None = None
+    newer: Latencies | None = None
 
 
 class StatisticsState(msgspec.Struct, frozen=True):
-    """Sources by path, samples (ns, ticks) of the rate window, when the first beat came, refused sources."""
+    """Sources by path, samples (ns, ticks) of the rate window, when the first beat came, refused sources, and when the
+    window of recent latencies was last turned.
+    """
 
     sources: dict[str, Source] = {}
     samples: tuple[tuple[int, int], ...] = ()
     first_ns: int = 0
     now_ns: int = 0
     refused: int = 0
+    turned_ns: int = 0
 
 
 def add(a: Report | None, b: Report) -> Report:
@@ -70,23 +85,31 @@ class StatisticsFold:
     ) -> tuple[StatisticsState, Sequence[Report]]:
         """Fold reports and beats in order; messages of other types are passed over."""
         sources, samples = dict(state.sources), state.samples
-        first, now, refused = state.first_ns, state.now_ns, state.refused
+        first, now, refused, turned = state.first_ns, state.now_ns, state.refused, state.turned_ns
         for message in messages:
             if isinstance(message, Report):
                 known = sources.get(message.source)
                 if known is None and len(sources) >= MAX_SOURCES:
                     refused += 1
-                elif known is None or known.latest.epoch == message.epoch:
-                    sources[message.source] = Source(message, known.carried if known else None)
+                elif known is None:
+                    sources[message.source] = Source(message)
+                elif known.latest.epoch == message.epoch:
+                    sources[message.source] = msgspec.structs.replace(known, latest=message)
                 elif known.latest.epoch < message.epoch:
-                    sources[message.source] = Source(message, total(known))
+                    sources[message.source] = msgspec.structs.replace(known, latest=message, carried=total(known))
             elif isinstance(message, Beat):
                 now = max(now, message.recv_ns)
                 first = first or now
+                if now - turned >= TURN_NS:
+                    turned = now
+                    for path, source in sources.items():
+                        if source.latest.latency:
+                            counted = total(source).latency
+                            sources[path] = msgspec.structs.replace(source, older=source.newer, newer=counted)
                 ticks = _ticks(sources)
                 if not samples or now - samples[-1][0] >= WINDOW_NS // (MAX_SAMPLES // 2):
                     samples = (*[s for s in samples if s[0] >= now - WINDOW_NS][-MAX_SAMPLES:], (now, ticks))
-        return StatisticsState(sources, samples, first, now, refused), ()
+        return StatisticsState(sources, samples, first, now, refused, turned), ()
 
     def split(self, messages: Sequence[object]) -> None:
         """Reports are idempotent: a failing batch is not worth bisecting."""
@@ -100,6 +123,15 @@ def _latency(report: Report) -> Latency:
     s = Histogram.of(report.latency, report.max_ns).summary()
     ms = (s.p50_ns / 1e6, s.p90_ns / 1e6, s.p99_ns / 1e6, s.p999_ns / 1e6, s.max_ns / 1e6)
     return Latency(s.count, *(round(v, 4) for v in ms))
+
+
+def recent(source: Source) -> Latency:
+    """Return the latencies of the last one to two minutes; the largest is known as far as its bucket."""
+    counts = dict(total(source).latency)
+    for bucket, count in source.older or ():
+        counts[bucket] -= count
+    left = tuple((bucket, count) for bucket, count in sorted(counts.items()) if count)
+    return _latency(Report("", 0, {}, left, upper_bound(left[-1][0]) if left else 0))
 
 
 def snapshot(state: StatisticsState) -> Statistics:
@@ -125,6 +157,7 @@ def snapshot(state: StatisticsState) -> Statistics:
         counters={path: report.counters for path, report in totals.items()},
         latency=slowest,
         latency_by_source=latencies,
+        latency_recent={path: recent(source) for path, source in state.sources.items() if source.latest.latency},
         sources_refused=state.refused,
         gauges={path: report.gauges for path, report in totals.items() if report.gauges},
         contracts={

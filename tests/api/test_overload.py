@@ -21,6 +21,7 @@ QUICK = {
     "mailboxes__timeframe": 4,
     "mailboxes__sinks": 4,
     "pressure__ceiling": 1,
+    "health__stuck_ms": 300,
 }
 
 
@@ -30,7 +31,7 @@ def test_behind_a_disk_that_hangs_deltas_fold_bars_are_right_and_flagged_and_the
     plan = FaultPlan()
     held, free = plan.hold("/observers/parquet", "before_fold", nth=3)
     said: dict[str, list[str]] = {}
-    began, ended, degraded = threading.Event(), threading.Event(), threading.Event()
+    began, ended, degraded, stuck = (threading.Event() for _ in range(4))
 
     def listen(event: object) -> None:
         if isinstance(event, OverflowBegan | OverflowEnded):
@@ -43,6 +44,8 @@ def test_behind_a_disk_that_hangs_deltas_fold_bars_are_right_and_flagged_and_the
     def blame(reasons: tuple[str, ...]) -> None:
         if any("overflows" in reason for reason in reasons):
             degraded.set()
+        if any(reason.startswith("/observers/parquet has had messages waiting") for reason in reasons):
+            stuck.set()
 
     try:
         with make_session(faults=plan, sinks__out=str(tmp_path / "out"), **QUICK) as session:
@@ -54,6 +57,8 @@ def test_behind_a_disk_that_hangs_deltas_fold_bars_are_right_and_flagged_and_the
             assert began.wait(20), "told while it lasts"
             blame(session.health().reasons)
             assert degraded.wait(20)
+            assert stuck.wait(20), "and that an actor stands"
+            assert session.health().status == "unhealthy"
             stream = session.bars(MNQ, "1s")
             free.set()
             assert ended.wait(30), "and when it is over"

@@ -72,3 +72,26 @@ def test_gauges_are_the_latest_and_contracts_are_shown_by_outcome() -> None:
     assert said.gauges == {"/pressure": {"halvings": 0.0}}
     assert said.counters["/pressure"] == {"overflows": 3}
     assert said.contracts == {"ES": {"accepted": 5, "rejected": 1}, "": {"accepted": 0, "rejected": 2}}
+
+
+def test_recent_latencies_are_those_of_the_last_one_to_two_minutes() -> None:
+    fold = StatisticsFold()
+    slow, fast = (600, 100), (100, 7)
+    state = fold.initial()
+    reports = [Report("1s", 1, {}, (slow,), 10**9), *(Report("1s", 1, {}, (fast, slow), 10**9) for _ in range(3))]
+    for minute, report in enumerate(reports):
+        state, _ = fold.step(state, [report, Beat(recv_ns=(1000 + 61 * minute) * NS)])
+    said = snapshot(state)
+    assert said.latency_by_source["1s"].trades == 107
+    assert (said.latency_recent["1s"].trades, said.latency_recent["1s"].max_ms < 1.0) == (0, True)
+    state, _ = fold.step(state, [Report("1s", 1, {}, ((100, 12), slow), 10**9)])
+    assert snapshot(state).latency_recent["1s"].trades == 5, "and what came since"
+
+
+def test_recent_latencies_survive_a_restart_of_their_source() -> None:
+    fold = StatisticsFold()
+    state, _ = fold.step(fold.initial(), [Report("1s", 1, {}, ((100, 10),), 9), Beat(recv_ns=1000 * NS)])
+    state, _ = fold.step(state, [Report("1s", 2, {}, ((100, 3),), 9), Beat(recv_ns=1061 * NS)])
+    state, _ = fold.step(state, [Report("1s", 2, {}, ((100, 4),), 9)])
+    assert snapshot(state).latency_by_source["1s"].trades == 14
+    assert snapshot(state).latency_recent["1s"].trades == 4
