@@ -99,6 +99,11 @@ class Overlap:
             self._sweep()
         return None if len(kept) == len(prints) else kept
 
+    def announce(self, prints: Prints) -> None:
+        """The new connection has these, though they are not passed on yet."""
+        for index, ts in zip(as_list(prints.contract), as_list(prints.ts_ns), strict=True):
+            self._saw(prints.contracts[index], ts, 1)
+
     def _saw(self, contract: str, ts: int, side: int) -> None:
         seen = self._sides[side].get(contract)
         if seen is None:

@@ -22,7 +22,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -123,6 +123,8 @@ class HubSession:
         self._before: dict[str, int] = {}
         self._states: dict[int, bytes] = {}  # what was last said of each account
         self._linger = 0.0
+        self._held: list[_Batch] | None = None  # what the successor brought and must wait; None: nothing needs to
+        self._scout = Decoder()
         self._told: set[str] = set()  # contracts whose loss at this handover has been told
         self._changed = asyncio.Event()
         self._progress = asyncio.Event()
@@ -465,6 +467,7 @@ class HubSession:
         self._overlap = overlap = Overlap(old.source, new.source, self.lateness_ns, self._states.values())
         self._before = {contract: self._gaps.newest(contract) for contract in self._wanted}
         self._told = set()
+        self._held = []
         self._successor = new
         answered = False
         try:
@@ -475,13 +478,18 @@ class HubSession:
                 await self._until(lambda: old.ended, self.timing.settle)
             behind = self._behind(overlap)
             await self._until(
-                lambda: old.ended or bool(behind()) or all(map(overlap.aligned, self._wanted)), self.timing.align
+                lambda: old.ended or new.ended or bool(behind()) or all(map(overlap.aligned, self._wanted)),
+                self.timing.align,
             )
+            if new.ended and not old.ended:
+                raise new.error() or ConnectionLost("the new connection ended")
             self._tell(behind(), overlap, f"connection {old.number} was held up", answered=True)
+            self._let_go_if_met()
             suspects = held_back(overlap, self._wanted, self._gaps)
             answered = not old.ended and await self._drain(old)
         except BaseException as error:
             if self._successor is new:
+                self._let_go(new)
                 self._successor = None
                 overlap.end(new.source)
                 self._linger = self._monotonic() + self.timing.linger
@@ -498,6 +506,7 @@ class HubSession:
             self._linger = self._monotonic() + self.timing.linger
             how = "was held up" if answered else f"broke off ({old.error()})" if old.error() else "did not answer"
             self._tell(suspects, overlap, f"connection {old.number} {how}", answered=answered)
+            self._let_go(new)
             await self._end(old, f"replaced by connection {new.number}: {why}", patient=answered)
         self._changed.set()
         return True
@@ -572,11 +581,47 @@ class HubSession:
         self._linger = self._monotonic() + self.timing.linger
         self._emit(self._disconnected(old, cause))
         self._tell((), overlap, cause, answered=False)
+        self._let_go(new)
         return True
 
     # ------------------------------------------------------------------------------------------ what is delivered
 
     def _frames(self, carrier: Carrier, payloads: list[bytes], walls: list[int], monos: list[int]) -> None:
+        """Take what a connection received.
+
+        A gap must be told before the print that follows it: that print moves the market's time, and bars the gap
+        touches may be final then. So the first prints of a successor wait until the old connection has come as far, or
+        it is clear that it will not.
+        """
+        if self._held is None or carrier is not self._successor:
+            self._deliver(carrier, payloads, walls, monos)
+        else:
+            self._held.append((payloads, walls, monos))
+            prints = self._scout.decode(carrier.source, payloads, walls, monos).prints
+            if prints is not None and self._overlap is not None:
+                self._overlap.announce(prints)
+            self._progress.set()
+        self._let_go_if_met()
+
+    def _let_go_if_met(self) -> None:
+        """Pass on what the successor brought, unless a contract's first print has neither come on the old one nor is
+        told to be missing.
+        """
+        new, overlap = self._successor, self._overlap
+        if not self._held or new is None or overlap is None:
+            return
+        if self._told.issuperset(held_back(overlap, self._wanted, self._gaps)):
+            held, self._held = self._held, []
+            for batch in held:
+                self._deliver(new, *batch)
+
+    def _let_go(self, new: Carrier) -> None:
+        """Pass on what the successor brought, and let nothing of its wait any more."""
+        held, self._held = self._held, None
+        for batch in held or ():
+            self._deliver(new, *batch)
+
+    def _deliver(self, carrier: Carrier, payloads: list[bytes], walls: list[int], monos: list[int]) -> None:
         overlap = self._overlap
         if overlap is not None and carrier.source not in (overlap.old, overlap.new):
             overlap = None
@@ -637,6 +682,10 @@ class HubSession:
         connection = self.connection
         trip = connection.round_trip if connection is not None else None
         self._on_link(LinkState(self.hub, state, detail, 0 if trip is None else round(trip * 1e9)))
+
+
+_Batch: TypeAlias = tuple[list[bytes], list[int], list[int]]
+"""Payloads, and for each when it was received by two clocks."""
 
 
 class _Named(msgspec.Struct):

@@ -558,6 +558,50 @@ def test_an_old_connection_that_brings_nothing_any_more_is_let_go_and_what_it_he
     asyncio.run(test())
 
 
+@pytest.mark.parametrize("how", ["held up", "cut"])
+def test_the_gap_of_a_handover_is_told_before_the_print_that_follows_it(net, how):
+    async def test():
+        async with trading(net, 2, A, lag=0.1 if how == "held up" else 60.0, lateness_ns=0) as (
+            market,
+            session,
+            story,
+            _,
+        ):
+            await market.tick(number=2)
+            await story.until(lambda: len(story.prices) == 2)
+            renewal = asyncio.create_task(session.renew(Secret("second"), "the token was renewed"))
+            await story.until(lambda: len(story.of(Connected)) == 2)
+            old, new = market.desks
+            await market.tick(only=[])  # 3 reaches nobody
+            for _ in range(3):
+                await market.tick(only=[new])
+            if how == "cut":
+                old.caller.cut()
+            await renewal
+            await story.until(lambda: len(story.prices) == 5)
+            assert story.prices == [n / 4 for n in (1, 2, 4, 5, 6)]
+            told = [item for item in story.items if isinstance(item, Gap) or (isinstance(item, Frames) and item.prints)]
+            [at] = [n for n, item in enumerate(told) if isinstance(item, Gap)]
+            assert {p for f in told[:at] for p in as_list(f.prints.price)} == {1 / 4, 2 / 4}
+
+    asyncio.run(test())
+
+
+def test_a_new_connection_that_breaks_off_again_leaves_the_old_one_as_it_was(net):
+    async def test():
+        async with trading(net, 2, A) as (market, session, story, _):
+            await market.tick()
+            renewal = asyncio.create_task(session.renew(Secret("second"), "the token was renewed"))
+            await story.until(lambda: len(story.of(Connected)) == 2)
+            market.desks[1].caller.cut()
+            assert await renewal is False
+            await market.tick(number=2, only=[market.desks[0]])
+            await story.until(lambda: len(story.prices) == 3)
+            assert story.of(Gap) == []
+
+    asyncio.run(test())
+
+
 def test_an_old_connection_that_does_not_answer_any_more_proves_nothing_by_its_silence(net):
     async def test():
         async with trading(net, 2, A, align=0.05) as (market, session, story, _):

@@ -327,6 +327,22 @@ def test_a_refused_subscription_is_an_error_with_the_contract_s_name(net):
     asyncio.run(test())
 
 
+def test_a_refused_account_is_named_by_its_end_alone(net):
+    async def script(caller):
+        await caller.shake()
+        await caller.answer(error="HubException: account 7654321 is not yours")
+        await caller.leave()
+
+    async def test():
+        async with net.meeting(script) as (peer, session), net.running(peer, session) as client:
+            with pytest.raises(SubscriptionRefused) as refused:
+                await client.connection.subscribe_account(7654321)
+            assert "account …21" in str(refused.value)
+            assert "7654321" not in str(refused.value) + repr(refused.value)
+
+    asyncio.run(test())
+
+
 def test_answers_in_another_order_find_their_callers(net):
     async def script(caller):
         await caller.shake()
