@@ -87,12 +87,14 @@ class Embedding:
         gives it refs of any other actor, and `ref` gives the program its.
 
         Raises:
-            UsageError: there is one of this id.
+            UsageError: there is one of this id, or the session has ended.
             StartError: it did not start; the sentence says why.
         """
         if spec.breaker is None:
             spec = dataclasses.replace(spec, breaker=self._specs().breaker)
         engine = self._engine_or_none()
+        if engine is not None and not engine.running:
+            raise UsageError("the session has ended: add to it while it runs, or before it is started")
         with self._app_lock:
             if spec.id in self._app_specs:
                 raise UsageError(f"there is an actor {APP}/{spec.id} already: give this one another name")
@@ -114,7 +116,8 @@ class Embedding:
             partial: updates of open bars too.
 
         Raises:
-            UsageError: the timeframe is not built, the contract was never followed, or there is no such actor.
+            UsageError: the timeframe is not built, or the contract was never followed.
+            NoSuchPlace: there is no actor at this path.
         """
         feeding = Feeding(path, contract, timeframe, partial)
         engine = self._engine_or_none()

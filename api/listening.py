@@ -28,9 +28,14 @@ class Listeners(Generic[T]):
         self.failures = 0
         """How often one of them raised."""
 
-    def add(self, listener: Callable[[T], object]) -> None:
-        """Tell it from now on."""
+    def add(self, listener: Callable[[T], object]) -> Callable[[], None]:
+        """Tell it from now on; returns what ends that."""
         self._all = (*self._all, listener)
+        return lambda: self._drop(listener)
+
+    def _drop(self, listener: Callable[[T], object]) -> None:
+        self._all = tuple(each for each in self._all if each is not listener)
+        self._row.pop(id(listener), None)
 
     def tell(self, news: T) -> None:
         """Tell all, one after another. Their errors end here."""
@@ -48,5 +53,4 @@ class Listeners(Generic[T]):
         _log.error("a listener of %s, %s, failed", self._what, name, exc_info=error)
         if row >= ROW:
             _log.error("it failed %d times in a row, and is told no more", row)
-            self._all = tuple(each for each in self._all if each is not listener)
-            self._row.pop(id(listener))
+            self._drop(listener)

@@ -418,12 +418,12 @@ class Session(Embedding):
         """Return the last supervision events (1,024 at most), oldest first."""
         return self._running().tree.events()
 
-    def on_health(self, listener: Callable[[Health], None]) -> None:
+    def on_health(self, listener: Callable[[Health], None]) -> Callable[[], None]:
         """Call `listener` at each transition of health from now on, in the health actor's thread; it must not block.
 
-        What it raises is logged and counted; after three times in a row it is called no more.
+        Returns what ends it. What it raises is logged and counted; after three times in a row it is called no more.
         """
-        self._health_listeners.add(listener)
+        return self._health_listeners.add(listener)
 
     @property
     def started(self) -> bool:

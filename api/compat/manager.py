@@ -98,6 +98,7 @@ class RealtimeDataManager(Reading):
         self._last_bar_at: float | None = None
         self._up = False
         self._interruptions = 0
+        self._deaf: Callable[[], None] = lambda: None
         self._starting = asyncio.Lock()
 
     # --- life ------------------------------------------------------------
@@ -166,7 +167,7 @@ class RealtimeDataManager(Reading):
                 session = self._shared
                 await self._join(session)
             self._session = session
-            session.on_health(self._on_health)
+            self._deaf = session.on_health(self._on_health)
             instrument = session.instruments[self.contract_id]
             self.tick_size = instrument.tick_size
             self._teller = self._make_teller(session, instrument)
@@ -181,6 +182,7 @@ class RealtimeDataManager(Reading):
             if task is None or session is None or stream is None:
                 return
             self._task = None
+            self._deaf()
             if self._shared is None:
                 await session.__aexit__(None, None, None)
             else:

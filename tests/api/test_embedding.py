@@ -272,6 +272,8 @@ def test_what_cannot_work_is_refused_before_anything_is_added(make_session: Make
         with pytest.raises(tickloom.UsageError, match="already"):
             session.add_sink(Remembering(), name="one")
         assert session.added == ("/app/one",)
+    with pytest.raises(tickloom.UsageError, match="the session has ended"):
+        session.add_sink(Remembering(), name="late")
 
 
 def test_a_sink_that_cannot_open_keeps_the_session_from_starting_and_nothing_is_left(make_session: Make) -> None:

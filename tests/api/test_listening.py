@@ -24,6 +24,17 @@ def test_one_that_raises_is_logged_and_counted_and_the_others_are_told(caplog: p
     assert "a listener of numbers" in caplog.text
 
 
+def test_one_that_has_heard_enough_is_told_no_more() -> None:
+    heard: list[int] = []
+    listeners: Listeners[int] = Listeners("numbers")
+    end = listeners.add(heard.append)
+    listeners.tell(1)
+    end()
+    end()
+    listeners.tell(2)
+    assert heard == [1]
+
+
 def test_three_failures_in_a_row_and_it_is_told_no_more_but_a_success_forgives(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
