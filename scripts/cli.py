@@ -20,6 +20,10 @@ NAME: Final = "tickloom"
 COMPLETION: Final = "_TICKLOOM_COMPLETE"
 """What a shell sets when it wants to complete a command line."""
 
+NAMED_SHELL: Final = "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"
+"""With this typer's completion options take the shell's name. Otherwise they guess it from the parent processes, and
+know no shell where there is none, as in a container's build or a service."""
+
 SWITCH_S: Final = 0.0005
 """A GIL hand-over can cost the whole interval; it belongs to the app, and here we are the app."""
 
@@ -47,6 +51,7 @@ def run(arguments: list[str] | None = None) -> int:
     from tickloom.scripts import output
     from tickloom.scripts.commands import make_app
 
+    os.environ.setdefault(NAMED_SHELL, "1")
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         app = make_app(NAME, given)

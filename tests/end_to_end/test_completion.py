@@ -34,8 +34,12 @@ def test_a_shell_is_offered_what_fits(
     assert set(asked("", clean_environment, tmp_path, **how).split()) == offered
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_what_a_shell_has_to_be_told_can_be_printed(
-    shell: str, clean_environment: dict[str, str], tmp_path: Path
+@pytest.mark.parametrize(
+    ("shell", "words"), [("bash", "complete -o default"), ("zsh", "#compdef tickloom"), ("fish", "complete --command")]
+)
+def test_what_a_shell_has_to_be_told_can_be_printed_from_anywhere(
+    shell: str, words: str, clean_environment: dict[str, str], tmp_path: Path
 ) -> None:
-    assert "_TICKLOOM_COMPLETE" in asked(f"--show-completion {shell}", clean_environment, tmp_path)
+    told = asked(f"--show-completion {shell}", clean_environment, tmp_path)
+    assert words in told
+    assert "_TICKLOOM_COMPLETE" in told
