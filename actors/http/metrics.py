@@ -135,9 +135,19 @@ def _of_health(health: Health) -> Iterator[Metric]:
     for hub, state in sorted(health.links.items()):
         up.add_metric([hub], state == "up")
     yield up
+    trips = GaugeMetricFamily("tickloom_hub_round_trip_seconds", "Round trip of the last ping.", labels=["hub"])
+    for hub, milliseconds in sorted(health.round_trip_ms.items()):
+        trips.add_metric([hub], milliseconds / 1000)
+    yield trips
+    yield GaugeMetricFamily(
+        "tickloom_clock_offset_seconds", "Our clock less the gateway's.", value=health.clock_offset_ms / 1000
+    )
     yield _by_contract("tickloom_feed_silence_seconds", "Since the last print.", health.staleness, 1.0)
     yield _by_contract(
-        "tickloom_feed_delay_seconds", "Receipt less exchange stamp of the newest print.", health.feed_delay_ms, 0.001
+        "tickloom_feed_delay_seconds",
+        "Exchange stamp to receipt of the newest print, by one clock.",
+        health.feed_delay_ms,
+        0.001,
     )
     disk = GaugeMetricFamily("tickloom_disk_free_bytes", "Free under log and files.", labels=["folder"])
     for folder, free in sorted(health.disk_free.items()):

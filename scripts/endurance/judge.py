@@ -255,7 +255,11 @@ def judge_bars(
         counts["bars"] += 1
         counts["in_gaps"] += cut
         counts["healed"] += healed
-        counts["unflagged"] += ("gap" in flags or healed) != cut
+        if ("gap" in flags or healed) != cut:
+            counts["unflagged"] += 1
+            example = (
+                example or f"the bar at {opened} ns has the flags {row['flags']!r}, and {'a' if cut else 'no'} gap"
+            )
         if got != expected:
             counts["wrong"] += 1
             example = example or f"the bar at {opened} ns is {got} and must be {expected}"

@@ -260,7 +260,9 @@ def _hold_ticks(verdicts: dict[str, Verdict], logged: Logged, done: Sequence[tup
 def _hold_bars(bars: Sequence[BarVerdict]) -> None:
     for verdict in bars:
         _hold(not verdict.wrong, f"{verdict.wrong} of {verdict.bars} bars are wrong: {verdict.example}")
-        _hold(not verdict.unflagged, f"{verdict.unflagged} of {verdict.bars} bars have a wrong flag")
+        _hold(
+            not verdict.unflagged, f"{verdict.unflagged} of {verdict.bars} bars are flagged wrongly: {verdict.example}"
+        )
 
 
 def _hold(holds: bool, otherwise: str) -> None:
