@@ -219,4 +219,4 @@ def test_a_public_name_says_what_it_does_and_is_typed_throughout(name: str) -> N
 
 def test_the_package_says_that_it_is_typed() -> None:
     for package in ("tickloom", "tickloom.compat", "tickloom.messages", "tickloom.supervision"):
-        assert files("tickloom").joinpath("py.typed").is_file(), package
+        assert files(package).joinpath("py.typed").is_file(), package
