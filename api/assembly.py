@@ -216,6 +216,7 @@ def assemble(parts: Parts) -> Wires:
             chance=random.random,
             api_url=gateway.api_url,
             open_session=lambda: open_session(gateway.ca_file or None),
+            patience=Patience(timeout=gateway.request_timeout_s),
         )
 
     def clock(context: ActorContext) -> ClockActor:

@@ -213,7 +213,7 @@ class _Step:
         self.mark(name, gap.from_ns, gap.to_ns, BarFlag.GAP)
         if self.rules.patience_ns:
             known = self.known_repairs(name)
-            self.repair(name, repairs.begin(known, gap, self.newest_of(name), self.recent.get(name, {})))
+            self.repair(name, repairs.begin(known, gap, self.newest_of(name), self.recent.get(name, repairs.NO_TRADES)))
 
     def heal(self, healed: Healed) -> None:
         """Take in a piece of history. What was folded before goes first, so that its volume is known."""
@@ -264,7 +264,9 @@ class _Step:
         for name, contract in self.contracts.items():
             own, block = contract.take(self.rules.column_rows)
             if self.rules.patience_ns:
-                self.recent[name] = repairs.advance(self.recent.get(name, {}), contract.newest, own, block)
+                self.recent[name] = repairs.advance(
+                    self.recent.get(name, repairs.NO_TRADES), contract.newest, own, block
+                )
             if name in self.repairs:
                 own, block = self.follow(name, contract.newest, own, block)
             rows += own

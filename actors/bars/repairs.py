@@ -45,8 +45,17 @@ MINUTE_NS = 60 * NS
 
 Range: TypeAlias = tuple[int, int]
 
-Recent: TypeAlias = dict[int, int]
-"""The volume received of the last seconds that had trades, by second (ns)."""
+
+class Recent(msgspec.Struct, frozen=True):
+    """The volume received of the last seconds that had trades: of the newest, and of those before it by second (ns)."""
+
+    second: int = NEVER
+    volume: int = 0
+    before: dict[int, int] = {}
+
+    def volumes(self) -> dict[int, int]:
+        """Return the volume by second."""
+        return self.before if self.second == NEVER else {**self.before, self.second: self.volume}
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -88,22 +97,30 @@ class Repairs(msgspec.Struct, frozen=True):
 
 
 NONE = Repairs()
+NO_TRADES = Recent()
 
 
 def advance(recent: Recent, newest: int, rows: Sequence[Delta], columns: Sequence[DeltaColumns]) -> Recent:
     """Return the volume of the last seconds after further deltas; `newest` is the newest stamp with them."""
+    if not columns:  # nearly always: more of the newest second
+        volume = recent.volume
+        for row in rows:
+            if row.bucket != recent.second:
+                break
+            volume += row.volume
+        else:
+            return Recent(recent.second, volume, recent.before)
     floor = _floor(newest)
-    after = dict(recent)
+    after = dict(recent.volumes())
     for row in rows:
-        if row.bucket >= floor:
-            after[row.bucket] = after.get(row.bucket, 0) + row.volume
+        after[row.bucket] = after.get(row.bucket, 0) + row.volume
     for block in columns:
         first = int(np.searchsorted(block.bucket, floor))
         for second, volume in zip(block.bucket[first:].tolist(), block.volume[first:].tolist(), strict=True):
             after[second] = after.get(second, 0) + volume
-    for second in [second for second in after if second < floor]:
-        del after[second]
-    return after
+    after = {second: volume for second, volume in after.items() if second >= floor}
+    last = max(after, default=NEVER)
+    return Recent(last, after.pop(last, 0), after)
 
 
 def begin(repairs: Repairs, gap: Gap, newest: int, recent: Recent) -> Repairs:
@@ -112,7 +129,7 @@ def begin(repairs: Repairs, gap: Gap, newest: int, recent: Recent) -> Repairs:
     unknown = start < _floor(newest)
     if gap.to_ns <= gap.from_ns or end - start > LONGEST_NS or unknown or repairs.waiting >= MOST:
         return repairs
-    held = {second: volume for second, volume in recent.items() if start <= second < end}
+    held = {second: volume for second, volume in recent.volumes().items() if start <= second < end}
     stretch = Stretch(gap.from_ns, gap.to_ns, newest, ((start, end),))
     return Repairs((*repairs.stretches, stretch), {**held, **repairs.held}, repairs.given)
 

@@ -21,7 +21,7 @@ from tickloom.actors.connection.errors import (
     RequestRefused,
     SessionRefused,
 )
-from tickloom.actors.connection.rest import RestClient
+from tickloom.actors.connection.rest import Patience, RestClient
 from tickloom.actors.healing.core import Healer, Pace, Question
 from tickloom.actors.sequencer import Sequencer
 from tickloom.actors.token.messages import CurrentToken, FreshToken
@@ -57,6 +57,7 @@ class HealingActor(AsyncActor):
         live: ask for live data; practice accounts have none.
         chance: spreads pauses.
         api_url, open_session: how to reach the gateway.
+        patience: how a single request is repeated.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class HealingActor(AsyncActor):
         chance: Callable[[], float],
         api_url: str,
         open_session: Callable[[], aiohttp.ClientSession],
+        patience: Patience | None = None,
     ) -> None:
         super().__init__(context)
         kept = context.recall()
@@ -84,6 +86,7 @@ class HealingActor(AsyncActor):
         self._live = live
         self._api_url = api_url
         self._open_session = open_session
+        self._patience = patience
         self._http: aiohttp.ClientSession | None = None
         self._reported: dict[str, int] = {}
         self._refused: Secret | None = None
@@ -94,7 +97,7 @@ class HealingActor(AsyncActor):
         """Begin to look."""
         self.context.commit(self._healer)
         self._http = self._open_session()
-        self.spawn(self._run(RestClient(self._api_url, self._http)), "healing")
+        self.spawn(self._run(RestClient(self._api_url, self._http, patience=self._patience)), "healing")
 
     async def on_control(self, message: Any) -> Any:
         """Answer any ask with the counters."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tickloom.actors.bars import repairs
 from tickloom.actors.bars.deltas import to_columns
 from tickloom.actors.bars.reduce import ReduceFold
-from tickloom.actors.bars.repairs import LONGEST_NS, MOST, RECENT_NS, Repairs
+from tickloom.actors.bars.repairs import LONGEST_NS, MOST, RECENT_NS, Recent, Repairs
 from tickloom.actors.bars.state import ALWAYS
 from tickloom.messages.bars import Bar, BarFlag, Delta
 from tickloom.messages.control import Beat, Gap, Healed, SessionStopped, Unhealed
@@ -256,8 +256,8 @@ def test_half_of_a_gap_may_be_healed_and_its_bar_says_both(loom: Any) -> None:
 
 
 def test_two_gaps_may_share_a_second_and_each_waits_by_itself() -> None:
-    known = repairs.begin(Repairs(), gap(0, 2.3), T0, {T0: 1})
-    known = repairs.begin(known, gap(2.7, 5), T0 + 2 * NS, {T0 + 2 * NS: 1})
+    known = repairs.begin(Repairs(), gap(0, 2.3), T0, Recent(T0, 1))
+    known = repairs.begin(known, gap(2.7, 5), T0 + 2 * NS, Recent(T0 + 2 * NS, 1))
     first, _ = repairs.heal(known, history([], "A", T0, T0 + 3 * NS), T0, T0, NS)
     assert [stretch.left for stretch in first.stretches] == [(), ((T0 + 2 * NS, T0 + 5 * NS),)]
     within, [patch] = repairs.heal(known, history([], "A", T0 + NS, T0 + 3 * NS), T0, T0, NS)
@@ -349,13 +349,15 @@ def gap(from_s: float, to_s: float) -> Gap:
 )
 def test_a_gap_that_cannot_be_healed_is_not_waited_for(reaches: Gap, why: str) -> None:
     newest = T0 + NS // 2
-    assert repairs.begin(Repairs(), reaches, newest, {T0: 1}).waiting == 0, why
+    assert repairs.begin(Repairs(), reaches, newest, Recent(T0, 1)).waiting == 0, why
 
 
 def test_no_more_gaps_wait_than_are_allowed_and_none_is_kept_when_it_is_over() -> None:
     known = Repairs()
     for number in range(MOST + 10):
-        known = repairs.begin(known, gap(2 * number, 2 * number + 1), T0 + 2 * number * NS, {T0 + 2 * number * NS: 5})
+        known = repairs.begin(
+            known, gap(2 * number, 2 * number + 1), T0 + 2 * number * NS, Recent(T0 + 2 * number * NS, 5)
+        )
     assert known.waiting == MOST
     assert known.hold == T0
     newest = T0 + 100 * NS
@@ -372,7 +374,7 @@ def test_no_more_gaps_wait_than_are_allowed_and_none_is_kept_when_it_is_over() -
 
 
 def test_history_that_makes_no_sense_changes_nothing() -> None:
-    known = repairs.begin(Repairs(), gap(0, 120), T0, {T0: 5})
+    known = repairs.begin(Repairs(), gap(0, 120), T0, Recent(T0, 5))
 
     def piece(**changes: Any) -> Healed:
         row = {"open_ns": (T0 + NS,), "open": (1,), "high": (1,), "low": (1,), "close": (1,), "volume": (1,)}
@@ -399,7 +401,7 @@ def test_history_that_makes_no_sense_changes_nothing() -> None:
 
 def test_the_volume_of_the_last_seconds_is_known_however_they_came() -> None:
     rng = random.Random(5)
-    recent: dict[int, int] = {}
+    recent = repairs.NO_TRADES
     newest = -(2**63)
     volumes: dict[int, int] = {}
     for number in range(400):
@@ -410,8 +412,8 @@ def test_the_volume_of_the_last_seconds_is_known_however_they_came() -> None:
         row = Delta("A", T0 + second * NS, 1, ts, number, 1, 1, 1, ts, number, number, 1, number, 0, 0)
         recent = repairs.advance(recent, newest, *(([row], []) if number % 2 else ([], [to_columns([row])])))
     floor = newest - newest % NS - RECENT_NS
-    assert recent == {second: volume for second, volume in volumes.items() if second >= floor}
-    assert len(recent) <= RECENT_NS // NS + 1
+    assert recent.volumes() == {second: volume for second, volume in volumes.items() if second >= floor}
+    assert len(recent.volumes()) <= RECENT_NS // NS + 1
 
 
 def test_a_gap_that_begins_before_the_newest_stamp_is_healed_too(loom: Any) -> None:

@@ -28,7 +28,7 @@ def missing(*spans: tuple[int, int], held: dict[int, int] | None = None, contrac
     known = Repairs()
     for start, end in spans:
         gap = Gap(recv_ns=0, contract=contract, from_ns=T0 + start * NS, to_ns=T0 + end * NS, cause="test")
-        known = repairs.begin(known, gap, gap.from_ns, {})
+        known = repairs.begin(known, gap, gap.from_ns, repairs.NO_TRADES)
     return {contract: Repairs(known.stretches, {T0 + s * NS: v for s, v in (held or {}).items()})}
 
 
