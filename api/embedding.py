@@ -168,8 +168,8 @@ class Embedding:
         """Call a function for each closed or revised bar, once, and return the path of the actor that does.
 
         A plain function is called in that actor's thread. A coroutine function runs in the event loop that this was
-        called in; one call at a time, and none while that loop is held up, as by a `stop()` in its own thread. Arguments
-        as for `add_sink`. `remove` ends it.
+        called in; one call at a time, and none while that loop is held up, as by a `stop()` in its own thread.
+        Arguments as for `add_sink`. `remove` ends it.
 
         Raises:
             UsageError: a coroutine function without a running loop, or as for `add_sink`.
