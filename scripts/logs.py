@@ -162,7 +162,7 @@ def log_event(event: Event) -> None:
         case LimitChanged(limit=limit, before=before, after=after, cause=why):
             level, words = logging.INFO, f"{limit} from {before} to {after}: {why}"
         case FlowYielded(flow=flow, back=back, cause=why):
-            level, words = logging.INFO, f"{flow} {'in full again' if back else 'give way'}: {why}"
+            level, words = logging.INFO, f"{'in full again' if back else 'gives way'}: {flow} ({why})"
         case SubscriberDropped(failures=failures):
             level, words = logging.WARNING, f"is told nothing any more after {failures} failures in a row"
     _supervision.log(level, "%s %s", event.path, words)

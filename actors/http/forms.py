@@ -267,7 +267,7 @@ def _words(event: Event) -> tuple[Severity, str]:
         case LimitChanged(limit=limit, before=before, after=after, cause=cause):
             return "info", f"{limit} {before} → {after}: {cause}"
         case FlowYielded(flow=flow, back=back, cause=cause):
-            return ("good", f"{flow} in full again: {cause}") if back else ("warning", f"{flow} give way: {cause}")
+            return ("good", f"in full again: {flow} ({cause})") if back else ("warning", f"gives way: {flow} ({cause})")
         case SubscriberDropped(failures=failures):
             return "warning", f"a subscriber raised {failures} times and is told nothing any more"
     return "info", ""

@@ -176,12 +176,13 @@ class _Step:
         self.learnt: list[Instrument] = []
         self.received = state.counts.received
         self.accepted = state.counts.accepted
-        self.rejected = dict(state.counts.rejected)
-        self.flagged = dict(state.counts.flagged)
-        self.malformed = dict(state.counts.malformed)
-        self.quotes = dict(state.counts.quotes)
+        # the next five are copied by whoever changes them: most steps do not
+        self.rejected = state.counts.rejected
+        self.flagged = state.counts.flagged
+        self.malformed = state.counts.malformed
+        self.quotes = state.counts.quotes
+        self.quoted = state.quoted
         self.contracts = dict(state.counts.contracts)
-        self.quoted = dict(state.quoted)
         self.accounts: list[AccountEvent] = []
         self.seq = state.seq
         self.items: list[Trades | AnyControl] = []
@@ -197,10 +198,10 @@ class _Step:
         for bad in frames.malformed:
             if bad.prints:
                 self.received += bad.prints
-                self.rejected[bad.reason] = self.rejected.get(bad.reason, 0) + bad.prints
+                self.rejected = _added(self.rejected, bad.reason, bad.prints)
                 self.rejects.append(Reject("", -1, 0, float("nan"), 0, 2, bad.reason, bad.detail))
             else:
-                self.malformed[bad.reason] = self.malformed.get(bad.reason, 0) + 1
+                self.malformed = _added(self.malformed, bad.reason, 1)
         if frames.quotes:
             self._quotes([quote for _, quote in frames.quotes])
         prints = frames.prints
@@ -216,10 +217,8 @@ class _Step:
 
     def _quotes(self, quotes: Sequence[Quote]) -> None:
         """Judge quotes: what is rejected is kept and counted, and no print is touched by it."""
-        counts = self.quotes
-        counts["received"] = counts.get("received", 0) + len(quotes)
-        if len(self.quoted) > MOST_QUOTED:
-            self.quoted = {}
+        self.quotes = counts = _added(self.quotes, "received", len(quotes))
+        self.quoted = dict(self.quoted) if len(self.quoted) <= MOST_QUOTED else {}
         for quote in quotes:
             name, lateness = quote.contract, self.rules(quote.contract).lateness_ns
             newest = self.quoted.get(name, _NEVER)
@@ -429,19 +428,20 @@ class _Step:
                 recent = ((ticks, size, side),)
             elif ts == before.newest_ns:
                 recent = (*recent, (ticks, size, side))[-MAX_RECENT:]
-        self.references[name] = Reference(max(ts, before.newest_ns), ticks, (), recent)
+        newest = before.newest_ns
+        self.references[name] = Reference(ts if ts > newest else newest, ticks, (), recent)
 
     def _reject(
         self, name: str, tick: int, ts: int, price: float, size: int, side: int, reason: Reason, words: str = ""
     ) -> None:
-        self.rejected[reason] = self.rejected.get(reason, 0) + 1
+        self.rejected = _added(self.rejected, reason, 1)
         self._count(name, 0, 1)
         self.rejects.append(Reject(name, tick, ts, price, size, side, reason, words or REASONS[reason]))
 
     def _flag(
         self, name: str, tick: int, ts: int, price: float, size: int, side: int, reason: Reason, words: str
     ) -> None:
-        self.flagged[reason] = self.flagged.get(reason, 0) + 1
+        self.flagged = _added(self.flagged, reason, 1)
         words = f"{words} (dry run: passed)"
         self.rejects.append(Reject(name, tick, ts, price, size, side, reason, words, passed=True))
 
@@ -521,6 +521,11 @@ class _Step:
         if self.beaten:
             outputs += [report(state), feed(state)]
         return state, outputs
+
+
+def _added(counts: dict[str, int], name: str, number: int) -> dict[str, int]:
+    """Return counts with so many more of a name."""
+    return {**counts, name: counts.get(name, 0) + number}
 
 
 def _arrival(reject: Reject) -> int:

@@ -162,8 +162,9 @@ def check_row(
     ticks = on_grid(instrument, price)
     if ticks is None:
         return "off_grid"
-    low, high = rules.range
-    if not low <= price <= high:
+    if rules.price_low is not None and price < rules.price_low:
+        return "out_of_range"
+    if rules.price_high is not None and price > rules.price_high:
         return "out_of_range"
     if size < 0:
         return "size_negative"

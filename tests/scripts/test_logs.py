@@ -11,6 +11,7 @@ import threading
 
 import pytest
 
+from tickloom.actors.pressure.events import FlowYielded, LimitChanged, OverflowBegan, OverflowEnded
 from tickloom.config.settings import Settings
 from tickloom.config.sources import load
 from tickloom.messages.reports import Health
@@ -125,6 +126,16 @@ def test_without_standard_error_nothing_is_written_and_nothing_breaks(monkeypatc
         ),
         (Quarantine(path=PATH, at_ns=1, epoch=2, count=3, cause="bad"), "WARNING", "3 messages quarantined: bad"),
         (Started(path=PATH, at_ns=1, epoch=1), "DEBUG", "started"),
+        (
+            OverflowBegan(path=PATH, at_ns=1, capacity=256, account="3 merged"),
+            "WARNING", "mailbox of 256 messages overflows: 3 merged",
+        ),
+        (OverflowEnded(path=PATH, at_ns=1, seconds=2.0, account="9 merged"), "INFO", "overflow over after 2.0 s: 9 merged"),
+        (
+            LimitChanged(path=PATH, at_ns=1, limit="mailbox", before="1 times", after="2 times", cause="it overflows"),
+            "INFO", "mailbox from 1 times to 2 times: it overflows",
+        ),
+        (FlowYielded(path=PATH, at_ns=1, flow="depth", back=False, cause="90% used"), "INFO", "gives way: depth (90% used)"),
     ],
 )  # fmt: skip
 def test_supervision_is_told_by_what_went_wrong(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tickloom.actors.http.forms import actor_form, event_form, health_form, session_form, since
+from tickloom.actors.pressure.events import FlowYielded, LimitChanged, OverflowBegan, OverflowEnded
 from tickloom.messages.reports import Health, Latency
 from tickloom.supervision import (
     ActorView,
@@ -54,6 +55,15 @@ def failure(text: str) -> Failure:
         (Quarantine(**AT, epoch=1, count=1, cause="bad"), "error", "1 message put in quarantine: bad"),
         (CapacityChanged(**AT, before=4, after=8), "info", "4 → 8"),
         (SubscriberDropped(**AT, failures=3), "warning", "raised 3 times"),
+        (OverflowBegan(**AT, capacity=4, account="3 merged"), "warning", "mailbox of 4 overflows: 3 merged"),
+        (OverflowEnded(**AT, seconds=1.25, account="9 merged"), "good", "over after 1.2 s: 9 merged"),
+        (
+            LimitChanged(**AT, limit="mailbox", before="1", after="2", cause="it overflows"),
+            "info",
+            "1 → 2: it overflows",
+        ),
+        (FlowYielded(**AT, flow="quotes", back=False, cause="90%"), "warning", "gives way: quotes (90%)"),
+        (FlowYielded(**AT, flow="quotes", back=True, cause="calm"), "good", "in full again: quotes (calm)"),
     ],
 )
 def test_every_event_has_words_and_a_severity(event: Event, severity: str, words: str) -> None:
