@@ -129,6 +129,8 @@ class Lane:
 
     def next_batch(self, limit: int) -> Batch | None:
         """Return the batch in hand; without one, take at most `limit` messages and have them in hand."""
+        if self.inflight is not None and not self.inflight.messages:
+            self.inflight = None  # all of it was advanced past before the crash: nothing comes again
         if self.inflight is not None:
             if self.permits is not None:
                 self.permits = 0  # the batch that failed is the probe

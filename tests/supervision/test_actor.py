@@ -16,6 +16,7 @@ from tickloom.supervision import (
     NOTHING,
     Actor,
     Backoff,
+    BreakerSpec,
     ChildSpec,
     Exited,
     Failure,
@@ -283,6 +284,22 @@ def test_what_an_actor_has_advanced_past_does_not_come_again(stage, kit):
         tree.ref("/a").put(n)
     dispatcher.run()
     assert kit.log == [0, 1, 2, 3, 4, 5]
+
+
+def test_an_actor_that_crashes_at_the_end_of_all_it_was_given_is_given_nothing_and_its_breaker_opens(stage, kit):
+    class Late(Actor):
+        def on_batch(self, messages):
+            kit.log.append(list(messages))
+            self.context.advance(len(messages))
+            raise ValueError("after the last")
+
+    breaker = BreakerSpec(max_failures=3, reset_timeout=1000, max_reset_timeout=1000)
+    dispatcher, tree = stage(ChildSpec("a", Late, backoff=AT_ONCE, max_batch=2, breaker=breaker), intensity=99)
+    for n in range(8):
+        tree.ref("/a").put(n)
+    dispatcher.run()
+    assert kit.log == [[0, 1], [2, 3], [4, 5]], "an empty batch would have been a success"
+    assert tree.snapshot().find("/a").breaker == "open"
 
 
 def test_a_poison_batch_cannot_put_an_actor_into_a_restart_loop(stage, kit):
