@@ -136,7 +136,7 @@ class HubSession:
         self._failure: GatewayError | None = None
         self._not_renewed: GatewayError | None = None
         self._extra: set[asyncio.Task[Any]] = set()
-        self._renewals: set[asyncio.Task[bool]] = set()  # those begun here, and not by the owner
+        self._renewals: set[asyncio.Task[Any]] = set()  # those begun here, and not by the owner
         self._quotes: dict[str, int] = {}  # how many came of each contract
 
     # ------------------------------------------------------------------------------------------ for the owner
@@ -303,6 +303,10 @@ class HubSession:
             raise
         self._current = carrier
         self._announce(carrier)
+        if carrier.token is not self._token:  # a younger one came while this connection was being made
+            task = asyncio.create_task(self.move_over(self._token, "the token was renewed while it connected"))
+            self._renewals.add(task)
+            task.add_done_callback(self._renewals.discard)
         return Happening.OPENED
 
     def _failed(self, error: GatewayError) -> Happening:

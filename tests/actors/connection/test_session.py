@@ -680,6 +680,19 @@ def test_a_renewal_with_a_token_that_is_refused_asks_for_another(net):
     asyncio.run(test())
 
 
+def test_a_token_that_comes_while_a_connection_is_being_made_is_moved_over_to_at_once(net):
+    async def test():
+        async with trading(net, 2, A, lateness_ns=0, align=0.05, run=False) as (market, session, story, _):
+            await market.until(lambda: market.desks)  # connected with the first token, not yet subscribed
+            assert session.connection is None
+            await session.move_over(Secret("second"), "the token was renewed")
+            await story.until(lambda: story.of(Disconnected))
+            assert story.of(Disconnected)[0].cause.startswith("replaced by connection 2")
+            assert market.desks[1].caller.request.headers["Authorization"] == "Bearer second"
+
+    asyncio.run(test())
+
+
 def test_a_renewal_is_not_tried_again_once_another_token_is_to_be_used(net):
     async def test():
         async with trading(net, 3, A, lateness_ns=0) as (market, session, story, _):
