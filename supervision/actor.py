@@ -107,7 +107,6 @@ class ActorBase(pykka.ThreadingActor):
         self._rouse: Callable[[], object] = self._waiter.wake
         self._told: tuple[BaseException, str] | None = None
         self._on_up: Callable[[], None] = lambda: None
-        self._place.holder = self.holds
 
     # --- to override ---
 

@@ -61,6 +61,7 @@ class Incarnation:
             raise StartError(f"child {self.place.path}: start must return an Actor or None, not {actor!r}")
         self.actor = actor
         self.place.kind = type(actor).__name__
+        self.place.holder = actor.holds  # not before: there was only half an actor to ask
         actor._on_up = self._is_up
         return actor
 
