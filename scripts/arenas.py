@@ -2,8 +2,8 @@
 
 glibc gives each thread a heap of its own, up to eight a core. A tree of actors has some twenty threads that hand
 blocks to one another, and each heap keeps the holes: over two virtual days resident memory crept up by 7 %, of which
-two heaps leave 2 (`docs/performance.md`). Like the switch interval this belongs to the app, so only the command line sets
-it. Where there is no glibc nothing is done.
+two heaps leave 2 (`docs/performance.md`). Like the switch interval this belongs to the app, so only the command line
+sets it. Where there is no glibc nothing is done.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What of a batch of frames can give way under pressure: quotes merge to the latest of each contract, depth is left out.
+"""What of a batch of frames can give way under pressure: quotes merge to each contract's latest, depth is left out.
 
 Pure. Trades never give way here, and neither does the log: the raw frames are recorded as they came, so what is merged
 or left out of the decoded part can be had back by decoding them again. What gave way is counted.

@@ -182,7 +182,10 @@ def test_a_contract_or_product_may_have_rules_of_its_own():
         ({"validation": {"confirm": 0}}, r"instruments\.MNQ\.validation\.confirm is 0; it wants a whole number from 1"),
         ({"validation": 7}, r"instruments\.MNQ\.validation is int; it is a section"),
         ({"price_low": "cheap"}, r"instruments\.MNQ\.price_low is 'cheap'; it wants a decimal in points"),
-        ({"price_low": "9", "price_high": "8"}, r"instruments\.MNQ\.price_low is 9; it must lie below price_high \(8\)"),
+        (
+            {"price_low": "9", "price_high": "8"},
+            r"instruments\.MNQ\.price_low is 9; it must lie below price_high \(8\)",
+        ),
         ({"price_low": 9}, r"instruments\.MNQ\.price_low is 9; it wants a text in quotes"),
     ],
 )
