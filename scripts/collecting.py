@@ -2,7 +2,8 @@
 
 A full collection walks through every container there is while all threads stand still: with what a session imports
 that took 100 to 200 ms under load (`docs/performance.md`), in which no frame is read. Like the switch interval this
-belongs to the app, so only the command line sets it; an app that embeds a session does well to do the same once it is up.
+belongs to the app, so only the command line sets it; an app that embeds a session does well to do the same once it
+is up.
 """
 
 from __future__ import annotations
