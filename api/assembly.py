@@ -118,7 +118,11 @@ def assemble(parts: Parts) -> Wires:
     specs = Specs(settings)
     gateway = settings.gateway
     wires = Wires(
-        settings=settings, session=session_name(parts.began_ns), out=parts.out, on_health=parts.on_health, crew=True
+        settings=settings,
+        session=session_name(parts.began_ns),
+        out=parts.out,
+        on_health=parts.on_health,
+        crew=settings.supervision.crews,
     )
 
     def sequencer() -> Sequencer:

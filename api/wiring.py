@@ -102,7 +102,7 @@ class Wires:
 
     With `crew` validation, the reduction and the timeframes take turns in one thread, and ledger, history and publisher
     in another, which wakes two threads a batch and not thirteen: for small batches, as they come live. Without it each
-    has its own, and large batches are computed side by side: for replay. See `docs/performance.md`.
+    has its own, and large batches are computed side by side: for replay. See `supervision.crews`.
     """
 
     settings: Settings

@@ -353,6 +353,13 @@ class SupervisionSettings(Section, frozen=True, kw_only=True):
     shutdown_s: Annotated[
         float, Meta(description="Time an actor has to stop before it is fenced off.", ge=0.1, le=300)
     ] = 5.0
+    crews: Annotated[
+        bool,
+        Meta(
+            description="Live, validation, reduction and timeframes take turns in one thread, and ledger, history and "
+            "publisher in another, for less CPU. Off: a thread each, so that a slow timeframe slows no other."
+        ),
+    ] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

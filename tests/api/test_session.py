@@ -161,3 +161,15 @@ print(next(session.bars("{MNQ}", "1s")).contract)
     env = {**os.environ, "PROJECT_X_USERNAME": "tester", "PROJECT_X_API_KEY": key}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=40, env=env)
     assert (done.returncode, done.stdout.strip()) == (0, MNQ), done.stderr
+
+
+@pytest.mark.parametrize("crews", [True, False])
+def test_crews_are_a_matter_of_threads_and_of_no_bar(make_session: Make, tmp_path: Path, crews: bool) -> None:
+    with make_session(supervision__crews=crews) as session:
+        next(session.bars(MNQ, "1s"))
+        pipeline = [view.thread for view in session.tree().find("/pipeline").walk() if view.thread is not None]
+    summary = session.summary
+    assert summary is not None
+    assert len(set(pipeline)) == (1 if crews else 5)
+    assert summary.lost == 0
+    assert tickloom.replay(tmp_path / "log").digest == summary.digest
