@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -151,10 +151,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return {name: redact_value(value) for name, value in plain.items()}
 
 
+DECIDING: Final = ("session", "validation", "flags")
+"""The sections on which bars depend, beside calendars and instruments."""
+
+
 def settings_from(plain: Mapping[str, Any], *, ignore_unknown: bool = False) -> Settings:
     """Build settings from plain data, `{section: {key: value}}`: the reverse of `redacted`.
 
-    `ignore_unknown` passes over sections and keys that this version does not have, for logs of another one.
+    `ignore_unknown` passes over what this version does not have, for logs of another one: sections, keys, and values of
+    sections that no bar depends on, which are then at their defaults.
 
     Raises:
         SettingsError: an unknown section or key, or a value that is wrong.
@@ -172,7 +177,11 @@ def settings_from(plain: Mapping[str, Any], *, ignore_unknown: bool = False) -> 
                     raise SettingsError(
                         f"{name}.{key} is unknown: did you mean '{nearest(key, keys)}'?", f"{name}.{key}"
                     )
-            parts[name] = sections[name](**{key: value for key, value in values.items() if key in keys})
+            try:
+                parts[name] = sections[name](**{key: value for key, value in values.items() if key in keys})
+            except SettingsError:
+                if not ignore_unknown or name in DECIDING:
+                    raise
         elif not ignore_unknown:
             known = [*sections, "calendars", "instruments"]
             raise SettingsError(f"section [{name}] is unknown: did you mean [{nearest(name, known)}]?", name)

@@ -123,6 +123,16 @@ class TestPlainData:
             settings_from({"sesion": {}})
         assert settings_from(plain | {"new": {"x": 1}}, ignore_unknown=True) == Settings()
 
+    def test_a_log_of_another_version_is_read_whatever_it_says_of_what_no_bar_depends_on(self):
+        plain = Settings().redacted()
+        for section, values in (("pressure", {"order": ["ticks"]}), ("http", {"port": -1})):
+            changed = plain | {section: plain[section] | values}
+            with pytest.raises(SettingsError, match=section):
+                settings_from(changed)
+            assert settings_from(changed, ignore_unknown=True) == Settings()
+        with pytest.raises(SettingsError, match="grace_ms"):
+            settings_from(plain | {"session": plain["session"] | {"grace_ms": -1}}, ignore_unknown=True)
+
     def test_a_section_that_is_no_table_is_refused(self):
         with pytest.raises(SettingsError, match="session is int; it is a section"):
             settings_from({"session": 5})
