@@ -181,7 +181,7 @@ def test_on_a_terminal_it_takes_the_screen_and_gives_it_back(
 ) -> None:
     session = live()
     seen = on_terminal("top", session.port)
-    seen.read_until("validation")
+    seen.read_until("finest")
     assert "\x1b[?1049h" in seen.text
     assert "healthy" in seen.text
     seen.process.send_signal(signal.SIGINT)

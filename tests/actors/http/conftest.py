@@ -268,7 +268,7 @@ def begin(gateway: tuple[Emulator, str]) -> Iterator[Callable[..., tuple[tickloo
             session.stop()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def live(gateway: tuple[Emulator, str]) -> Iterator[tuple[tickloom.Session, Client]]:
     """One session that runs for all tests which only look."""
     session = make_session(gateway)
