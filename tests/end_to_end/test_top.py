@@ -166,6 +166,7 @@ def on_terminal(
     def begin(*arguments: str) -> Terminal:
         env = clean_environment | account | {"XDG_CONFIG_HOME": str(home)}
         env.pop("COLUMNS", None)
+        env.pop("LINES", None)  # a test runner sets both; the terminal is what counts
         made.append(Terminal(list(arguments), tmp_path, env))
         return made[-1]
 
