@@ -16,6 +16,7 @@ from tickloom.messages.control import Beat, SessionStarted, SessionStopped, Subs
 from tickloom.messages.intake import Frames, Intake, Numbered
 from tickloom.messages.market import NS, Instrument, Prints
 from tickloom.scripts.emulator import Emulator
+from tickloom.supervision.faults import FaultPlan
 
 CONTRACTS = ("CON.F.US.MNQ.Z25", "CON.F.US.EP.Z25")
 TAPE_NS = 1_763_990_000 * NS
@@ -56,6 +57,49 @@ def make_session(emulator: tuple[Emulator, str], tmp_path: Path) -> Iterator[Cal
     for session in made:
         if session.summary is None and session.started:
             session.stop()
+
+
+@pytest.fixture
+def emulated(tmp_path: Path) -> Iterator[Callable[..., tuple[Emulator, tickloom.Session]]]:
+    """Start an emulator of its own, with options, and make a session on it; both are stopped after the test.
+
+    `on` makes a further session on an emulator that runs; keyword arguments are settings, `faults` is handed on.
+    """
+    running: list[Emulator] = []
+    sessions: list[tickloom.Session] = []
+    keys: dict[int, str] = {}
+
+    def make(
+        *options: str, rate: int = 300, on: Emulator | None = None, faults: FaultPlan | None = None, **settings: Any
+    ) -> tuple[Emulator, tickloom.Session]:
+        emulator = on
+        if emulator is None:
+            key = secrets.token_urlsafe(16)
+            options = ("--steady", "--no-rate-limits", *options)
+            emulator = Emulator(CONTRACTS[:1], rate=rate, user="tester", key=key, options=options)
+            emulator.__enter__()
+            running.append(emulator)
+            keys[id(emulator)] = key
+        config = {
+            "gateway.api_url": emulator.api_url,
+            "gateway.market_hub_url": emulator.market_hub_url,
+            "gateway.user_hub_url": emulator.user_hub_url,
+            "gateway.reconnect_base_s": 0.05,
+            "session.contracts": CONTRACTS[:1],
+            "recorder.dir": str(tmp_path / "log"),
+            **{name.replace("__", "."): value for name, value in settings.items()},
+        }
+        credentials = tickloom.Credentials("tester", tickloom.Secret(keys[id(emulator)]), "the test")
+        session = tickloom.Session(config, credentials=credentials, faults=faults)
+        sessions.append(session)
+        return emulator, session
+
+    yield make
+    for session in sessions:
+        if session.started and session.summary is None:
+            session.stop()
+    for emulator in running:
+        emulator.stop()
 
 
 @pytest.fixture(scope="session")

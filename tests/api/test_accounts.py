@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
-import secrets
 import threading
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,43 +25,10 @@ ACCOUNTS = (1001, 1002)
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., tuple[Emulator, tickloom.Session]]]:
-    """Start an emulator with options and a session on it that follows accounts; both are stopped after the test."""
-    running: list[Emulator] = []
-    sessions: list[tickloom.Session] = []
-
-    def make(*options: str, **settings: Any) -> tuple[Emulator, tickloom.Session]:
-        key = secrets.token_urlsafe(16)
-        emulator = Emulator(
-            (MNQ,),
-            rate=50,
-            user="tester",
-            key=key,
-            options=["--steady", "--no-rate-limits", "--user-event-s", "0.02", *options],
-        )
-        emulator.__enter__()
-        running.append(emulator)
-        config = {
-            "gateway.api_url": emulator.api_url,
-            "gateway.market_hub_url": emulator.market_hub_url,
-            "gateway.user_hub_url": emulator.user_hub_url,
-            "gateway.reconnect_base_s": 0.05,
-            "gateway.accounts": ACCOUNTS,
-            "session.contracts": (MNQ,),
-            "session.timeframes": "1s",
-            "recorder.dir": str(tmp_path / "log"),
-            **{name.replace("__", "."): value for name, value in settings.items()},
-        }
-        session = tickloom.Session(config, credentials=tickloom.Credentials("tester", tickloom.Secret(key), "the test"))
-        sessions.append(session)
-        return emulator, session
-
-    yield make
-    for session in sessions:
-        if session.started and session.summary is None:
-            session.stop()
-    for emulator in running:
-        emulator.stop()
+def start(emulated: Callable[..., Any]) -> Callable[..., tuple[Emulator, tickloom.Session]]:
+    """Start an emulator with options and a session on it that follows accounts."""
+    quick = ("--user-event-s", "0.02")
+    return partial(emulated, *quick, rate=50, session__timeframes="1s", gateway__accounts=ACCOUNTS)
 
 
 def ask(emulator: Emulator, path: str, **switches: Any) -> bytes:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import secrets
 import threading
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,38 +20,9 @@ NS = 1_000_000_000
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., tuple[Emulator, tickloom.Session]]]:
-    """Start an emulator with options and a session on it; both are stopped after the test."""
-    running: list[Emulator] = []
-    sessions: list[tickloom.Session] = []
-
-    def make(*options: str, **settings: Any) -> tuple[Emulator, tickloom.Session]:
-        key = secrets.token_urlsafe(16)
-        emulator = Emulator(
-            (MNQ,), rate=300, user="tester", key=key, options=["--steady", "--no-rate-limits", *options]
-        )
-        emulator.__enter__()
-        running.append(emulator)
-        config = {
-            "gateway.api_url": emulator.api_url,
-            "gateway.market_hub_url": emulator.market_hub_url,
-            "gateway.user_hub_url": emulator.user_hub_url,
-            "gateway.reconnect_base_s": 0.05,
-            "session.contracts": (MNQ,),
-            "session.timeframes": "1s,5s",
-            "recorder.dir": str(tmp_path / "log"),
-            **{name.replace("__", "."): value for name, value in settings.items()},
-        }
-        session = tickloom.Session(config, credentials=tickloom.Credentials("tester", tickloom.Secret(key), "the test"))
-        sessions.append(session)
-        return emulator, session
-
-    yield make
-    for session in sessions:
-        if session.started and session.summary is None:
-            session.stop()
-    for emulator in running:
-        emulator.stop()
+def start(emulated: Callable[..., Any]) -> Callable[..., tuple[Emulator, tickloom.Session]]:
+    """Start an emulator with options and a session on it."""
+    return partial(emulated, session__timeframes="1s,5s")
 
 
 def chaos(emulator: Emulator, **switches: Any) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import secrets
 import shutil
 import threading
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,47 +28,9 @@ Start = Callable[..., tuple[Emulator, tickloom.Session]]
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Start an emulator with options and make a session on it; both are stopped after the test."""
-    running: list[Emulator] = []
-    sessions: list[tickloom.Session] = []
-    keys: dict[int, str] = {}
-
-    def make(
-        *options: str, on: Emulator | None = None, faults: FaultPlan | None = None, **settings: Any
-    ) -> tuple[Emulator, tickloom.Session]:
-        emulator = on
-        if emulator is None:
-            key = secrets.token_urlsafe(16)
-            options = ("--steady", "--no-rate-limits", *options)
-            emulator = Emulator((MNQ,), rate=300, user="tester", key=key, options=options)
-            emulator.__enter__()
-            running.append(emulator)
-            keys[id(emulator)] = key
-        config = {
-            "gateway.api_url": emulator.api_url,
-            "gateway.market_hub_url": emulator.market_hub_url,
-            "gateway.user_hub_url": emulator.user_hub_url,
-            "gateway.reconnect_base_s": 0.05,
-            "session.contracts": (MNQ,),
-            "session.timeframes": ",".join(FRAMES),
-            "session.heal_delay_s": 0.2,
-            "recorder.dir": str(tmp_path / "log"),
-            **{name.replace("__", "."): value for name, value in settings.items()},
-        }
-        secret = tickloom.Secret(keys[id(emulator)])
-        session = tickloom.Session(
-            config, credentials=tickloom.Credentials("tester", secret, "the test"), faults=faults
-        )
-        sessions.append(session)
-        return emulator, session
-
-    yield make
-    for session in sessions:
-        if session.started and session.summary is None:
-            session.stop()
-    for emulator in running:
-        emulator.stop()
+def start(emulated: Callable[..., Any]) -> Start:
+    """Start an emulator with options and make a session on it that soon asks for history."""
+    return partial(emulated, session__timeframes=",".join(FRAMES), session__heal_delay_s=0.2)
 
 
 def get(emulator: Emulator, path: str) -> Any:
