@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from tickloom.actors.recorder.care import verify
 from tickloom.actors.recorder.files import SystemFiles
+from tickloom.actors.recorder.reader import LogReader
 from tickloom.actors.recorder.writer import LogOptions, LogWriter
 from tickloom.messages.control import AnyControl, Beat, SessionStarted, SessionStopped, Subscribed
 from tickloom.messages.intake import Frames, Intake, Numbered
 from tickloom.messages.market import Depth, DepthLevel, Instrument, Malformed, Prints, Quote
+from tickloom.messages.records import ControlRecord, FrameRecord, unroll
 
 MNQ = Instrument("CON.F.US.MNQ.Z25", 1, 4, calendar="cme_equity")
 START = 1_700_000_000_000_000_000
@@ -155,6 +158,20 @@ class Disk(SystemFiles):
         super().remove(path)
 
 
+def read(directory: Path) -> list[FrameRecord | ControlRecord]:
+    """The records of a log that is whole."""
+    assert verify(directory).whole
+    with LogReader(directory) as reader:
+        return list(unroll(reader.items(raw=True)))
+
+
+def flip(path: Path, at: int) -> None:
+    """Turn a bit of a file over."""
+    data = bytearray(path.read_bytes())
+    data[at] ^= 4
+    path.write_bytes(data)
+
+
 class Kit:
     """What the tests of this folder build logs with."""
 
@@ -167,8 +184,21 @@ class Kit:
     started = staticmethod(started)
     everything = staticmethod(everything)
     write_log = staticmethod(write_log)
+    read = staticmethod(read)
+    flip = staticmethod(flip)
 
 
 @pytest.fixture(scope="session")
 def kit() -> type[Kit]:
     return Kit
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> tuple[Path, list[FrameRecord | ControlRecord]]:
+    """A log of several segments with small batches, and its records."""
+    items = number([started(), *(frames(10, at, prints=2) for at in range(0, 400, 10)), Beat(recv_ns=START)])
+    with LogWriter(tmp_path, session="s", options=LogOptions(batch_rows=40, segment_bytes=12_000)) as writer:
+        for item in items:
+            writer.append([item], 0)
+    assert len(list(tmp_path.glob("*.arrows"))) >= 4
+    return tmp_path, list(unroll(items))

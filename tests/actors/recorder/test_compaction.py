@@ -3,49 +3,22 @@ from __future__ import annotations
 import pytest
 
 from tickloom.actors.recorder import compaction
-from tickloom.actors.recorder.care import verify
 from tickloom.actors.recorder.compaction import compact
 from tickloom.actors.recorder.errors import LogInUse, NoLog
 from tickloom.actors.recorder.lock import DirectoryLock
 from tickloom.actors.recorder.reader import LogReader
 from tickloom.actors.recorder.segment import name_of, scan
 from tickloom.actors.recorder.writer import LogOptions, LogWriter
-from tickloom.messages.control import Beat
 from tickloom.messages.records import unroll
 
 
-@pytest.fixture
-def log(kit, tmp_path):
-    """A log of several segments with small batches, and its records."""
-    items = kit.number(
-        [kit.started(), *(kit.frames(10, at, prints=2) for at in range(0, 400, 10)), Beat(recv_ns=kit.START)]
-    )
-    with LogWriter(tmp_path, session="s", options=LogOptions(batch_rows=40, segment_bytes=12_000)) as writer:
-        for item in items:
-            writer.append([item], 0)
-    assert len(list(tmp_path.glob("*.arrows"))) >= 4
-    return tmp_path, list(unroll(items))
-
-
-def read(directory):
-    assert verify(directory).whole
-    with LogReader(directory) as reader:
-        return list(unroll(reader.items(raw=True)))
-
-
-def flip(path, at):
-    data = bytearray(path.read_bytes())
-    data[at] ^= 4
-    path.write_bytes(data)
-
-
-def test_a_compacted_log_holds_the_same_in_fewer_batches(log):
+def test_a_compacted_log_holds_the_same_in_fewer_batches(kit, log):
     directory, records = log
     before = sum(len(s) for s in LogReader(directory).segments)
     report = compact(directory)
     assert 4 <= len(report.rewritten) <= report.segments
     assert report.size_after < report.size_before
-    assert read(directory) == records
+    assert kit.read(directory) == records
     with LogReader(directory) as reader:
         assert sum(len(s) for s in reader.segments) == report.segments < before
     assert compact(directory).rewritten == ()
@@ -60,25 +33,25 @@ def test_contracts_and_sources_survive_being_glued(kit, tmp_path):
         for item in items:
             writer.append([item], 0)
     compact(tmp_path)
-    assert read(tmp_path) == list(unroll(items))
+    assert kit.read(tmp_path) == list(unroll(items))
 
 
-def test_compacting_leaves_damage_alone(log):
+def test_compacting_leaves_damage_alone(kit, log):
     directory, _ = log
     unit = scan(directory / name_of(2)).unit(1)
-    flip(directory / name_of(2), unit.offset + unit.length - 30)
+    kit.flip(directory / name_of(2), unit.offset + unit.length - 30)
     data = (directory / name_of(2)).read_bytes()
     report = compact(directory)
     assert name_of(2) not in {r.path.name for r in report.rewritten}
     assert (directory / name_of(2)).read_bytes() == data
 
 
-def test_a_rewrite_that_does_not_read_back_leaves_the_old_segment(log, monkeypatch):
+def test_a_rewrite_that_does_not_read_back_leaves_the_old_segment(kit, log, monkeypatch):
     directory, records = log
     monkeypatch.setattr(compaction, "_glued", lambda batches: iter([next(iter(batches))]))
     with pytest.raises(Exception, match="does not hold what"):
         compact(directory)
-    assert read(directory) == records
+    assert kit.read(directory) == records
 
 
 def test_a_log_in_use_is_left_alone(log):

@@ -10,34 +10,8 @@ from tickloom.actors.recorder.lock import DirectoryLock
 from tickloom.actors.recorder.reader import LogReader
 from tickloom.actors.recorder.repair import recover
 from tickloom.actors.recorder.segment import name_of, scan
-from tickloom.actors.recorder.writer import LogOptions, LogWriter
-from tickloom.messages.control import Beat, Gap, SessionStarted
+from tickloom.messages.control import Gap, SessionStarted
 from tickloom.messages.records import ControlRecord, unroll
-
-
-@pytest.fixture
-def log(kit, tmp_path):
-    """A log of several segments with small batches, and its records."""
-    items = kit.number(
-        [kit.started(), *(kit.frames(10, at, prints=2) for at in range(0, 400, 10)), Beat(recv_ns=kit.START)]
-    )
-    with LogWriter(tmp_path, session="s", options=LogOptions(batch_rows=40, segment_bytes=12_000)) as writer:
-        for item in items:
-            writer.append([item], 0)
-    assert len(list(tmp_path.glob("*.arrows"))) >= 4
-    return tmp_path, list(unroll(items))
-
-
-def read(directory):
-    assert verify(directory).whole
-    with LogReader(directory) as reader:
-        return list(unroll(reader.items(raw=True)))
-
-
-def flip(path, at):
-    data = bytearray(path.read_bytes())
-    data[at] ^= 4
-    path.write_bytes(data)
 
 
 def split(found):
@@ -55,7 +29,7 @@ def test_a_whole_log_is_left_as_it_is(log):
     assert {p: p.read_bytes() for p in directory.glob("*.arrows")} == before
 
 
-def test_a_torn_tail_is_cut(log):
+def test_a_torn_tail_is_cut(kit, log):
     directory, records = log
     last = max(directory.glob("*.arrows"))
     end = scan(last).end
@@ -65,17 +39,17 @@ def test_a_torn_tail_is_cut(log):
         file.write(b"\xff\xff\xff\xff half a batch")
     report = recover(directory)
     assert [(t.path, t.offset) for t in report.cut] == [(last, end)]
-    assert read(directory) == records
+    assert kit.read(directory) == records
 
 
 def test_a_damaged_batch_becomes_a_gap_and_all_else_is_kept(kit, log):
     directory, records = log
     path = directory / name_of(2)
     unit = scan(path).unit(1)
-    flip(path, unit.offset + unit.length // 2)
+    kit.flip(path, unit.offset + unit.length // 2)
     report = recover(directory)
     assert [(r.path, r.gaps, r.original.name) for r in report.rewritten] == [(path, 1, "00000002.arrows.damaged")]
-    kept, gaps = split(read(directory))
+    kept, gaps = split(kit.read(directory))
     first, last = unit.note.seq
     assert kept == [r for r in records if not first <= r.seq <= last]
     (gap,) = gaps
@@ -88,75 +62,75 @@ def test_a_damaged_batch_becomes_a_gap_and_all_else_is_kept(kit, log):
     assert recover(directory).rewritten == ()
 
 
-def test_the_original_is_kept_each_time(log):
+def test_the_original_is_kept_each_time(kit, log):
     directory, _ = log
     for _ in range(2):
         unit = scan(directory / name_of(2)).unit(1)
-        flip(directory / name_of(2), unit.offset + unit.length - 30)
+        kit.flip(directory / name_of(2), unit.offset + unit.length - 30)
         recover(directory)
     names = {p.name for p in directory.iterdir()}
     assert {"00000002.arrows.damaged", "00000002.arrows.damaged-2"} <= names
     assert not any(name.endswith(".partial") for name in names)
 
 
-def test_a_damaged_header_is_made_anew(log):
+def test_a_damaged_header_is_made_anew(kit, log):
     directory, records = log
-    flip(directory / name_of(3), 200)
+    kit.flip(directory / name_of(3), 200)
     report = recover(directory)
     assert [r.gaps for r in report.rewritten] == [0]
-    assert read(directory) == records
+    assert kit.read(directory) == records
     with LogReader(directory) as reader:
         assert isinstance(reader.segments[2].header.context[0], SessionStarted)
 
 
-def test_a_batch_lost_at_a_segments_end_is_a_gap_before_the_next(log):
+def test_a_batch_lost_at_a_segments_end_is_a_gap_before_the_next(kit, log):
     directory, records = log
     found = scan(directory / name_of(2))
     unit = found.unit(len(found) - 1)
-    flip(found.path, unit.offset + unit.length - 30)
+    kit.flip(found.path, unit.offset + unit.length - 30)
     recover(directory)
-    kept, gaps = split(read(directory))
+    kept, gaps = split(kit.read(directory))
     assert kept == [r for r in records if not unit.note.seq[0] <= r.seq <= unit.note.seq[1]]
     assert gaps
     assert all(unit.note.seq[0] <= gap.seq <= unit.note.seq[1] for gap in gaps)
 
 
-def test_the_last_batch_of_the_log_lost_is_a_gap_at_the_end(log):
+def test_the_last_batch_of_the_log_lost_is_a_gap_at_the_end(kit, log):
     directory, records = log
     found = scan(max(directory.glob("*.arrows")))
     unit = found.unit(len(found) - 1)
-    flip(found.path, unit.offset + unit.length - 30)
+    kit.flip(found.path, unit.offset + unit.length - 30)
     recover(directory)
-    kept, gaps = split(read(directory))
+    kept, gaps = split(kit.read(directory))
     assert kept == [r for r in records if r.seq < unit.note.seq[0]]
     assert [gap.seq for gap in gaps] == [unit.note.seq[0]]
 
 
-def test_the_last_segment_lost_altogether_leaves_a_gap_in_its_place(log):
+def test_the_last_segment_lost_altogether_leaves_a_gap_in_its_place(kit, log):
     directory, records = log
     last = scan(max(directory.glob("*.arrows")))
     data = last.path.read_bytes()
     last.path.write_bytes(data[: last.first] + bytes(b ^ 0x55 for b in data[last.first : -8]) + data[-8:])
     recover(directory)
-    kept, gaps = split(read(directory))
+    kept, gaps = split(kit.read(directory))
     first = int(last.column("first_seq")[0])
     assert kept == [r for r in records if r.seq < first]
     assert [gap.seq for gap in gaps] == [first]
 
 
-def test_a_missing_segment_is_a_gap(log):
+def test_a_missing_segment_is_a_gap(kit, log):
     directory, records = log
     gone = scan(directory / name_of(3))
     gone.path.unlink()
     report = recover(directory)
     assert [r.path.name for r in report.rewritten] == [name_of(4)]
-    kept, gaps = split(read(directory))
+    kept, gaps = split(kit.read(directory))
     lost = range(int(gone.column("first_seq")[0]), gone.last_seq + 1)
     assert kept == [r for r in records if r.seq not in lost]
     assert [gap.seq for gap in gaps] == [lost[0]]
 
 
-def test_a_segment_with_nothing_whole_is_set_aside(log):
+def test_a_segment_with_nothing_whole_is_set_aside(kit, log):
     directory, records = log
     path = directory / name_of(2)
     gone = scan(path)
@@ -164,14 +138,14 @@ def test_a_segment_with_nothing_whole_is_set_aside(log):
     path.write_bytes(data[: gone.first] + bytes(b ^ 0x55 for b in data[gone.first : -8]) + data[-8:])
     report = recover(directory)
     assert [p.name for p in report.set_aside] == ["00000002.arrows.damaged"]
-    kept, gaps = split(read(directory))
+    kept, gaps = split(kit.read(directory))
     lost = range(int(gone.column("first_seq")[0]), gone.last_seq + 1)
     assert kept == [r for r in records if r.seq not in lost]
     assert [gap.seq for gap in gaps] == [lost[0]]
 
 
 @pytest.mark.parametrize("number", [1, 2, -1])
-def test_a_file_that_is_no_segment_is_set_aside_and_its_place_is_a_gap(log, number):
+def test_a_file_that_is_no_segment_is_set_aside_and_its_place_is_a_gap(kit, log, number):
     directory, records = log
     path = sorted(directory.glob("*.arrows"))[number if number < 0 else number - 1]
     gone = scan(path)
@@ -180,7 +154,7 @@ def test_a_file_that_is_no_segment_is_set_aside_and_its_place_is_a_gap(log, numb
         LogReader(directory)
     recover(directory)
     assert path.with_name(f"{path.name}.damaged").read_bytes().startswith(b"time,price")
-    kept, gaps = split(read(directory))
+    kept, gaps = split(kit.read(directory))
     lost = range(int(gone.column("first_seq")[0]), gone.last_seq + 1)
     assert kept == [r for r in records if r.seq not in lost]
     assert [gap.seq for gap in gaps] == ([lost[0]] if number != 1 else [])
@@ -195,7 +169,7 @@ def test_a_folder_of_files_that_are_no_segments_is_left_alone(tmp_path):
 
 @pytest.mark.parametrize("number", [2, -1])
 @pytest.mark.parametrize("closed", [True, False])
-def test_a_tail_that_was_written_twice_is_kept_once_wherever_it_begins(log, tmp_path_factory, number, closed):
+def test_a_tail_that_was_written_twice_is_kept_once_wherever_it_begins(kit, log, tmp_path_factory, number, closed):
     directory, records = log
     name = sorted(path.name for path in directory.glob("*.arrows"))[number]
     data = (directory / name).read_bytes()
@@ -206,14 +180,14 @@ def test_a_tail_that_was_written_twice_is_kept_once_wherever_it_begins(log, tmp_
         shutil.copytree(directory, work)
         (work / name).write_bytes(data + data[-size:])
         report = recover(work)
-        kept, gaps = split(read(work))
+        kept, gaps = split(kit.read(work))
         assert kept == records
         assert gaps == [], f"{size} bytes that stand there twice are nothing missing"
         assert recover(work).rewritten == (), report
         shutil.rmtree(work)
 
 
-def test_a_stretch_that_was_written_twice_in_the_middle_is_kept_once(log):
+def test_a_stretch_that_was_written_twice_in_the_middle_is_kept_once(kit, log):
     directory, records = log
     found = scan(directory / name_of(2))
     data = found.path.read_bytes()
@@ -221,37 +195,37 @@ def test_a_stretch_that_was_written_twice_in_the_middle_is_kept_once(log):
     found.path.write_bytes(data[:end] + data[begin:end] + data[end:])
     assert not verify(directory).whole
     recover(directory)
-    assert read(directory) == records
+    assert kit.read(directory) == records
 
 
-def test_a_batch_that_stands_too_early_as_well_is_kept_where_it_belongs(log):
+def test_a_batch_that_stands_too_early_as_well_is_kept_where_it_belongs(kit, log):
     directory, records = log
     found = scan(directory / name_of(2))
     data = found.path.read_bytes()
     last, at = found.unit(len(found) - 1), found.unit(1).offset
     found.path.write_bytes(data[:at] + data[last.offset : last.offset + last.length] + data[at:])
     recover(directory)
-    assert read(directory) == records
+    assert kit.read(directory) == records
 
 
-def test_an_old_copy_of_a_segment_under_another_number_is_set_aside(log):
+def test_an_old_copy_of_a_segment_under_another_number_is_set_aside(kit, log):
     directory, records = log
     last = max(directory.glob("*.arrows"))
     copy = directory / name_of(int(last.stem) + 1)
     shutil.copy(directory / name_of(2), copy)
     assert not verify(directory).whole
     recover(directory)
-    kept, _ = split(read(directory))
+    kept, _ = split(kit.read(directory))
     assert kept == records
 
 
 @pytest.mark.parametrize("size", [2048, 4096, 8192])
-def test_a_log_whose_head_is_lost_learns_from_the_next_segment_how_its_session_began(log, size):
+def test_a_log_whose_head_is_lost_learns_from_the_next_segment_how_its_session_began(kit, log, size):
     directory, records = log
     path = directory / name_of(1)
     path.write_bytes(bytes(size) + path.read_bytes()[size:])
     recover(directory)
-    kept, gaps = split(read(directory))
+    kept, gaps = split(kit.read(directory))
     assert kept == [r for r in records if r.seq >= kept[0].seq]
     assert all(gap.seq < kept[0].seq for gap in gaps)
     with LogReader(directory) as reader:
@@ -260,12 +234,12 @@ def test_a_log_whose_head_is_lost_learns_from_the_next_segment_how_its_session_b
     assert all(gap.seq > len(told) for gap in gaps), "what is told ahead of them takes numbers too"
 
 
-def test_the_beginning_lost_is_a_gap_too(log):
+def test_the_beginning_lost_is_a_gap_too(kit, log):
     directory, records = log
     unit = scan(directory / name_of(1)).unit(0)
-    flip(directory / name_of(1), unit.offset + unit.length - 30)
+    kit.flip(directory / name_of(1), unit.offset + unit.length - 30)
     recover(directory)
-    kept, gaps = split(read(directory))
+    kept, gaps = split(kit.read(directory))
     assert kept == [r for r in records if r.seq > unit.note.seq[1]]
     assert gaps
     assert gaps[0].seq <= unit.note.seq[1]
@@ -274,11 +248,11 @@ def test_the_beginning_lost_is_a_gap_too(log):
 def test_a_recovered_log_is_gone_on_with(kit, log):
     directory, records = log
     unit = scan(directory / name_of(2)).unit(1)
-    flip(directory / name_of(2), unit.offset + unit.length - 30)
+    kit.flip(directory / name_of(2), unit.offset + unit.length - 30)
     recover(directory)
     more = kit.number([kit.frames(5)], first=records[-1].seq + 1, tick=800)
     kit.write_log(directory, more)
-    assert read(directory)[-5:] == list(unroll(more))
+    assert kit.read(directory)[-5:] == list(unroll(more))
 
 
 def test_a_log_in_use_is_left_alone(log):
