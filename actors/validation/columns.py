@@ -5,6 +5,9 @@ rows are taken out first, and the others stand next to one another. What is left
 and regression look at the newest stamp before, and what they reject leaves no trace either. The band looks at the price
 before, and what leaves it is held: there a stretch ends, and the row function goes on. A repetition ends one, too.
 Nothing here changes anything; `fold` does.
+
+Nearly always every row passes. `usual` and `steady` find that out from extremes and order, in a fraction of the passes;
+where they cannot tell, `alone` and `decide` say it row by row.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from tickloom.messages.market import FloatArray, Instrument, IntArray
 Mask = NDArray[np.bool_]
 
 _LEAST = -(2**63)
+_NONE: IntArray = np.arange(0)
 
 
 class Columns(NamedTuple):
@@ -65,11 +69,48 @@ class Stretch(msgspec.Struct, frozen=True):
 def on_grid(instrument: Instrument, price: FloatArray) -> tuple[IntArray, Mask]:
     """Return prices in ticks, and which of them are on the grid and finite."""
     with np.errstate(invalid="ignore", over="ignore"):
-        exact = price * (instrument.denominator / 1.0) / instrument.numerator
+        exact = _exact(instrument, price)
         rounded = np.rint(exact)
         good = np.abs(exact - rounded) <= GRID_TOLERANCE  # False for NaN and infinities
         good &= np.abs(exact) <= MAX_TICKS
     return np.where(good, rounded, 0.0).astype(np.int64), good
+
+
+def _exact(instrument: Instrument, price: FloatArray) -> FloatArray:
+    """Return prices in ticks, unrounded; what would multiply or divide by one is left out."""
+    exact = price if instrument.denominator == 1 else price * float(instrument.denominator)
+    return exact if instrument.numerator == 1 else exact / instrument.numerator
+
+
+def usual(
+    rules: Rules,
+    instrument: Instrument,
+    tick: IntArray,
+    ts: IntArray,
+    price: FloatArray,
+    size: IntArray,
+    side: IntArray,
+    gateway: IntArray,
+) -> Columns | None:
+    """Return the prints, if it is plain that every one of them is on the grid and passes `alone`; else None."""
+    if rules.max_age_ns or not len(tick):
+        return None
+    if int(size.min()) < (1 if rules.zero_size == "reject" else 0) or int(size.max()) > rules.max_size:
+        return None
+    low, high = rules.range
+    if not (price.min() >= low and price.max() <= high):  # NaN is neither
+        return None
+    if rules.future_ns < 0 or not (ts <= gateway).all():
+        return None
+    with np.errstate(invalid="ignore", over="ignore"):
+        exact = _exact(instrument, price)
+        rounded = np.rint(exact)
+        off = exact - rounded
+        if not (off.max() <= GRID_TOLERANCE and off.min() >= -GRID_TOLERANCE):
+            return None
+        if not (rounded.max() < MAX_TICKS and rounded.min() > -MAX_TICKS):
+            return None
+    return Columns(tick, ts, price, size, side, gateway, rounded.astype(np.int64))
 
 
 def alone(rules: Rules, columns: Columns, good: Mask) -> Mask:
@@ -92,6 +133,15 @@ def stretch(rules: Rules, reference: Reference, columns: Columns) -> Stretch:
 
     Every row must have passed `alone`, nothing may be held, and there must be a price to go by.
     """
+    assert reference.last is not None
+    if steady(rules, reference, columns):
+        newest_ns, last = int(columns.ts[-1]), int(columns.ticks[-1])
+        return Stretch(len(columns.ts), None, _NONE, _NONE, Reference(newest_ns, last))
+    return decide(rules, reference, columns)
+
+
+def decide(rules: Rules, reference: Reference, columns: Columns) -> Stretch:
+    """As `stretch`, for any rows."""
     assert reference.last is not None
     t = columns.ts
     newest = np.maximum(np.maximum.accumulate(t), reference.newest_ns)
@@ -126,6 +176,16 @@ def stretch(rules: Rules, reference: Reference, columns: Columns) -> Stretch:
     newest_ns = int(newest[taken - 1])
     recent = () if seen is None else seen.before(length, newest_ns)
     return Stretch(taken, accepted, late, newest[late], Reference(newest_ns, int(p[length - 1]), (), recent))
+
+
+def steady(rules: Rules, reference: Reference, columns: Columns) -> bool:
+    """Whether it is plain that all of a stretch is accepted: in order of time, and no two prices a band apart."""
+    t, p, last = columns.ts, columns.ticks, reference.last
+    if last is None or rules.duplicates == "reject" or int(t[0]) < reference.newest_ns:
+        return False
+    low, high = min(int(p.min()), last), max(int(p.max()), last)
+    least = max(low, -high, 0)  # the smallest magnitude among them
+    return high - low <= max(rules.band * least, rules.band_ticks) and bool((t[1:] >= t[:-1]).all())
 
 
 class _Seen:

@@ -21,7 +21,7 @@ from typing import TypeAlias
 import msgspec
 import numpy as np
 
-from tickloom.actors.validation.columns import Columns, Mask, alone, stretch
+from tickloom.actors.validation.columns import Columns, Mask, alone, stretch, usual
 from tickloom.actors.validation.columns import on_grid as on_grid_all
 from tickloom.actors.validation.quotes import MOST_QUOTED
 from tickloom.actors.validation.quotes import judge as judge_quote
@@ -268,7 +268,10 @@ class _Step:
         contract = as_int64(prints.contract)
         ts, price = as_int64(prints.ts_ns), as_float64(prints.price)
         size, side = as_int64(prints.size), as_int64(prints.side)
-        recv = as_int64(recv_ns)[as_int64(prints.frame)]
+        recv = as_int64(recv_ns)
+        frame = as_int64(prints.frame)
+        if len(recv) != len(frame) or not (frame == np.arange(len(frame))).all():  # else one print a frame
+            recv = recv[frame]
         tick = np.arange(prints.first_tick, prints.first_tick + len(prints), dtype=np.int64)
         single = len(prints.contracts) == 1
         for index, name in enumerate(prints.contracts):
@@ -299,13 +302,17 @@ class _Step:
                 )
             return
         gateway = recv + self.offset_ns if self.offset_ns else recv
-        ticks, gridded = on_grid_all(instrument, price)
-        columns = Columns(tick, ts, price, size, side, gateway, ticks)
-        good = alone(rules, columns, gridded)
         stops: list[int] = []
-        if not good.all():
-            stops = self._refuse(rules, instrument, columns, good)
-            columns = columns.at(np.flatnonzero(good))
+        plain = usual(rules, instrument, tick, ts, price, size, side, gateway)
+        if plain is None:
+            ticks, gridded = on_grid_all(instrument, price)
+            columns = Columns(tick, ts, price, size, side, gateway, ticks)
+            good = alone(rules, columns, gridded)
+            if not good.all():
+                stops = self._refuse(rules, instrument, columns, good)
+                columns = columns.at(np.flatnonzero(good))
+        else:
+            columns = plain
         start, n = 0, len(columns.tick)
         reach = n  # how far ahead to look: where much is held, what lies far ahead would be looked at in vain
         while start < n:
