@@ -35,6 +35,7 @@ def open_log(settings: Settings, directory: Path, began_ns: int) -> LogWriter:
         segment_ns=r.segment_minutes * 60_000 * MS,
         retain_bytes=r.retention_mb * 1_048_576 or None,
         retain_ns=r.retention_hours * 3_600_000 * MS or None,
+        compression=r.compression,
     )
     return LogWriter(directory, session=session_name(began_ns), options=options)
 

@@ -16,6 +16,7 @@ from tickloom.actors.recorder import index, wire
 from tickloom.actors.recorder.describe import describe
 from tickloom.actors.recorder.errors import LogError
 from tickloom.actors.recorder.lock import DirectoryLock
+from tickloom.actors.recorder.options import Compression
 from tickloom.actors.recorder.packing import MAX_BYTES
 from tickloom.actors.recorder.reader import LogReader
 from tickloom.actors.recorder.repair import Rewritten, begin, partial_of, segments_of
@@ -36,13 +37,15 @@ class Compaction(msgspec.Struct, frozen=True):
     size_after: int
 
 
-def compact(path: Path | str, *, level: int = 3) -> Compaction:
+def compact(path: Path | str, *, compression: Compression | None = None, level: int = 3) -> Compaction:
     """Re-batch closed segments into large batches, which read several times faster, and compress them better.
 
-    Segments that are large-batched already, damaged or not closed are left as they are.
+    Segments that are damaged or not closed are left as they are, and without `compression` those that are large-batched
+    already.
 
     Args:
         path: the log's directory.
+        compression: rewrite every closed segment so; None: what needs it, with zstd.
         level: zstd level.
 
     Raises:
@@ -59,10 +62,11 @@ def compact(path: Path | str, *, level: int = 3) -> Compaction:
     try:
         for place in paths:
             found = index.load_or_scan(place)
-            if not found.sealed or found.damages or len(found) < 2 or found.totals.rows >= len(found) * _WORTH_ROWS:
+            large = len(found) < 2 or found.totals.rows >= len(found) * _WORTH_ROWS
+            if not found.sealed or found.damages or not len(found) or (large and compression is None):
                 continue
             with LogReader(place) as reader:
-                done = _rebatch(reader, found, level)
+                done = _rebatch(reader, found, wire.UnitEncoder(compression or "zstd", level, threads=True))
             index.drop(place)
             partial_of(place).replace(place)
             rewritten.append(done)
@@ -73,10 +77,9 @@ def compact(path: Path | str, *, level: int = 3) -> Compaction:
     return Compaction(directory, len(paths), tuple(rewritten), before, after)
 
 
-def _rebatch(reader: LogReader, found: Scan, level: int) -> Rewritten:
+def _rebatch(reader: LogReader, found: Scan, encoder: wire.UnitEncoder) -> Rewritten:
     """Write a whole segment anew in large batches, and check that it holds the same."""
     assert found.header is not None, "a segment without damage has its header"
-    encoder = wire.UnitEncoder(level, threads=True)
     output = begin(found.path, found.header)
     for batch in _glued(batch for batch, _ in reader.whole(found)):
         note = msgspec.structs.replace(describe(batch), n=output.batches)

@@ -219,7 +219,7 @@ def _rewrite(found: Scan, state: _Before, later: list[Path]) -> Rewritten:
     if state.known and found.header is not None and found.header.after_seq != state.last_seq:
         missing.setdefault(start, "the end of the segment before is missing")
     last, newest = header.after_seq, state.newest_ns or header.created_ns
-    encoder = wire.UnitEncoder(1)
+    encoder = wire.UnitEncoder()
     gaps = 0
     output = begin(found.path, header)
     contracts = set(state.contracts)

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 import pyarrow as pa
 from pyarrow import ipc
 
+from tickloom.actors.recorder.options import Compression
 from tickloom.messages.records import (
     CRC_PLACE,
     FORMAT,
@@ -95,12 +97,16 @@ class UnitEncoder:
     """Turns batches into units.
 
     Args:
+        compression: how buffers are compressed.
         level: zstd compression level.
         threads: compress columns in parallel on Arrow's pool; for bulk work, not beside a live feed.
     """
 
-    def __init__(self, level: int = 1, *, threads: bool = False) -> None:
-        self._options = ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=level), use_threads=threads)
+    def __init__(self, compression: Compression = "zstd", level: int = 1, *, threads: bool = False) -> None:
+        codec: Any = None
+        if compression != "none":
+            codec = pa.Codec("zstd", compression_level=level) if compression == "zstd" else pa.Codec("lz4")
+        self._options = ipc.IpcWriteOptions(compression=codec, use_threads=threads)
 
     def encode(self, batch: pa.RecordBatch, note: BatchNote) -> bytes:
         """Return the unit of a batch: dictionaries, then the batch with its note and checksum."""

@@ -86,7 +86,7 @@ class LogWriter:
         self._number = self.opening.last_segment
         self._context = Context(self.opening.context)
         self._kept = Retention(self.opening.closed, self._options, self._files)
-        self._encoder = UnitEncoder(self._options.level, threads=self._options.threads)
+        self._encoder = UnitEncoder(self._options.compression, self._options.level, threads=self._options.threads)
         self._segment: SegmentFile | None = None
         self._backlog = Backlog(self.last_seq)
         self._unsynced_since: int | None = None

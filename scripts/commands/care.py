@@ -31,6 +31,14 @@ class Format(StrEnum):
     JSONL = "jsonl"
 
 
+class Compression(StrEnum):
+    """How `compact` compresses."""
+
+    ZSTD = "zstd"
+    LZ4 = "lz4"
+    NONE = "none"
+
+
 app = typer.Typer(name="log", no_args_is_help=True, rich_markup_mode="markdown")
 
 
@@ -107,6 +115,10 @@ def recover_(log: Log, as_json: Json = False) -> None:
 @app.command("compact")
 def compact_(
     log: Log,
+    compression: Annotated[
+        Compression | None,
+        typer.Option(help="Rewrite every closed segment so. lz4: read in a third of the CPU time, larger."),
+    ] = None,
     level: Annotated[int, typer.Option(min=1, max=22, help="zstd level: higher is smaller and slower.")] = 3,
     as_json: Json = False,
 ) -> None:
@@ -117,9 +129,10 @@ def compact_(
     ```sh
     tickloom log compact log
     tickloom log compact log --level 19
+    tickloom log compact log --compression lz4
     ```
     """
-    done = compact(log, level=level)
+    done = compact(log, compression=compression.value if compression else None, level=level)
     text = {
         "log": str(done.path),
         "segments": f"{len(done.rewritten):,} of {done.segments:,} rewritten",

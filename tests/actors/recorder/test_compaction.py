@@ -9,7 +9,18 @@ from tickloom.actors.recorder.lock import DirectoryLock
 from tickloom.actors.recorder.reader import LogReader
 from tickloom.actors.recorder.segment import name_of, scan
 from tickloom.actors.recorder.writer import LogOptions, LogWriter
+from tickloom.beginning import open_log
+from tickloom.config.sections import RecorderSettings
+from tickloom.config.settings import Settings
 from tickloom.messages.records import unroll
+
+MAGIC = {"zstd": bytes.fromhex("28b52ffd"), "lz4": bytes.fromhex("04224d18")}
+"""How a compressed buffer begins: RFC 8878, 3.1.1; LZ4 frame format, version 1.6.4."""
+
+
+def codecs_of(directory):
+    data = b"".join(path.read_bytes() for path in directory.glob("*.arrows"))
+    return {name for name, magic in MAGIC.items() if magic in data}
 
 
 def test_a_compacted_log_holds_the_same_in_fewer_batches(kit, log):
@@ -22,6 +33,24 @@ def test_a_compacted_log_holds_the_same_in_fewer_batches(kit, log):
     with LogReader(directory) as reader:
         assert sum(len(s) for s in reader.segments) == report.segments < before
     assert compact(directory).rewritten == ()
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4", "none"])
+def test_a_log_is_compressed_as_one_asks(kit, log, compression):
+    directory, records = log
+    compact(directory)
+    report = compact(directory, compression=compression)
+    assert len(report.rewritten) == report.segments, "those that were large-batched already as well"
+    assert codecs_of(directory) == {compression} - {"none"}
+    assert kit.read(directory) == records
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4"])
+def test_a_session_writes_its_log_as_the_settings_say(kit, tmp_path, compression):
+    settings = Settings(recorder=RecorderSettings(compression=compression))
+    with open_log(settings, tmp_path, kit.START) as writer:
+        writer.append(kit.number([kit.started(), kit.frames(500)]), 0)
+    assert codecs_of(tmp_path) == {compression}
 
 
 def test_contracts_and_sources_survive_being_glued(kit, tmp_path):
