@@ -99,7 +99,12 @@ class Pass:
             self.settings = settings_of(self.started, settings, timeframes)
             if self.out is not None:
                 self.out.mkdir(parents=True, exist_ok=True)
-            wires = Wires(settings=self.settings, session=session_name(self.started.recv_ns), out=self.out)
+            wires = Wires(
+                settings=self.settings,
+                session=session_name(self.started.recv_ns),
+                out=self.out,
+                crew=self.settings.supervision.crews,
+            )
             self.engine = Engine(wires, name=f"tickloom-replay-{next(_numbers)}", faults=faults)
         except BaseException:
             self.reader.close()

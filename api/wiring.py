@@ -100,9 +100,8 @@ ROW_BY_ROW: Final = 2**62
 class Wires:
     """What shells share: set before the tree starts, read only afterwards. `carried` is what the log had come to.
 
-    With `crew` validation, the reduction and the timeframes take turns in one thread, and ledger, history and publisher
-    in another, which wakes two threads a batch and not thirteen: for small batches, as they come live. Without it each
-    has its own, and large batches are computed side by side: for replay. See `supervision.crews`.
+    With `crew` actors take turns in a few threads (`crews_of`), which wakes two a batch and not thirteen; without it
+    each has its own. See `supervision.crews`.
     """
 
     settings: Settings
@@ -384,12 +383,12 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
     merge = partial(conflate, mark=True) if wires.live else conflate
     merging = dataclasses.replace(plain, policy=Policy.CONFLATE, conflate=merge) if flags.exact_conflation else plain
     observers = [specs.child("statistics", statistics, lossy)] if flags.bounded_statistics else []
-    shared = "keepers" if wires.crew else ""
+    reducing, building, keeping = crews_of(wires)
     observers += [
         specs.child("health", health, lossy),
-        specs.child("ledger", ledger, waiting, shared),
-        specs.child("history", history, waiting, shared),
-        specs.child("publisher", PublisherActor, waiting, shared),
+        specs.child("ledger", ledger, waiting, keeping),
+        specs.child("history", history, waiting, keeping),
+        specs.child("publisher", PublisherActor, waiting, keeping),
     ]
     if wires.out is not None:
         observers.append(specs.child("parquet", parquet, waiting))
@@ -399,12 +398,11 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
         observers.append(specs.child("accounts", AccountsActor, waiting))
     if wires.http is not None:
         observers.append(wires.http)
-    crew = "pipeline" if wires.crew else ""
-    bars = [specs.child(str(t), timeframe(t), plain if t.is_activity else merging, crew) for t in wires.timeframes]
+    bars = [specs.child(str(t), timeframe(t), plain if t.is_activity else merging, building) for t in wires.timeframes]
     pipeline = [
         specs.group("bars", bars),
-        specs.child("finest", finest, flowing(settings, boxes.bars), crew),
-        specs.child("validation", validation, flowing(settings, boxes.validation), crew),
+        specs.child("finest", finest, flowing(settings, boxes.bars), reducing),
+        specs.child("validation", validation, flowing(settings, boxes.validation), reducing),
     ]
     if wires.live:
         recorder = (wires.recorder,) if wires.recorder is not None else ()
@@ -437,6 +435,18 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
     if wires.clock is not None:
         children.append(wires.clock)
     return specs.supervisor(children)
+
+
+def crews_of(wires: Wires) -> tuple[str, str, str]:
+    """Return the crews of validation and the reduction, of the timeframes, and of ledger, history and publisher.
+
+    Live batches are small and must be through soon, so what a tick passes on its way to its bars is one crew. A
+    replay's are large, and two crews share two processors: one reduces the next batch while the other builds bars of
+    this one.
+    """
+    if not wires.crew:
+        return "", "", ""
+    return ("pipeline", "pipeline", "keepers") if wires.live else ("pipeline", "bars", "bars")
 
 
 def mailboxes_of(spec: SupervisorSpec, above: str = "") -> dict[str, MailboxSpec]:

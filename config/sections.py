@@ -356,8 +356,8 @@ class SupervisionSettings(Section, frozen=True, kw_only=True):
     crews: Annotated[
         bool,
         Meta(
-            description="Live, validation, reduction and timeframes take turns in one thread, and ledger, history and "
-            "publisher in another, for less CPU. Off: a thread each, so that a slow timeframe slows no other."
+            description="Actors of the pipeline take turns in one thread live and in two in a replay, for less CPU. "
+            "Off: a thread each, so that a slow timeframe slows no other."
         ),
     ] = True
 

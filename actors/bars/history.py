@@ -31,8 +31,8 @@ class History(msgspec.Struct, frozen=True):
     """At most `max_rows` settled bars in at most `max_bytes`, oldest first, and the closed ones that are not settled
     yet.
 
-    `blocks` come before `recent`; `rows` counts the settled bars that are shown. When there is no room the oldest block
-    goes; what the oldest block that stays has beyond `max_rows` is not shown.
+    `blocks` come before `recent`; `rows` counts the settled bars that are shown, `held` those in blocks. When there is
+    no room the oldest block goes; what the oldest block that stays has beyond `max_rows` is not shown.
 
     Raises:
         ValueError: no room for a single block.
@@ -44,6 +44,7 @@ class History(msgspec.Struct, frozen=True):
     recent: tuple[Bar, ...] = ()
     closed: dict[int, Bar] = {}
     rows: int = 0
+    held: int = 0
 
     def __post_init__(self) -> None:
         if self.max_rows < 1 or self.max_bytes < LEAST_BYTES:
@@ -55,23 +56,24 @@ class History(msgspec.Struct, frozen=True):
     @property
     def size(self) -> int:
         """The bytes that its bars take, at most."""
-        return sum(map(len, self.blocks)) * ROW_BYTES + (len(self.recent) + len(self.closed)) * OBJECT_BYTES
+        return self.held * ROW_BYTES + (len(self.recent) + len(self.closed)) * OBJECT_BYTES
 
     def show(self, bars: Sequence[Bar]) -> History:
         """Return the history with bars that were closed or revised, in place of what it knew of them."""
         if not bars:
             return self
         closed = {**self.closed, **{bar.open_time: bar for bar in bars}}
-        return History(self.max_rows, self.max_bytes, self.blocks, self.recent, closed, self.rows)
+        return History(self.max_rows, self.max_bytes, self.blocks, self.recent, closed, self.rows, self.held)
 
     def settle(self, bars: Sequence[Bar]) -> History:
         """Return the history with further final bars, in order of open time."""
         if not bars:
             return self
-        blocks, recent = self.blocks, (*self.recent, *bars)
+        blocks, recent, held = self.blocks, (*self.recent, *bars), self.held
         while len(recent) >= BLOCK_ROWS:
             blocks, recent = (*blocks, block_of(recent[:BLOCK_ROWS])), recent[BLOCK_ROWS:]
-        return self._within(blocks, recent, bars[-1].open_time)
+            held += BLOCK_ROWS
+        return self._within(blocks, held, recent, bars[-1].open_time)
 
     def settle_columns(self, block: BarColumns) -> History:
         """Return the history with a block of final bars, in order of open time."""
@@ -84,20 +86,21 @@ class History(msgspec.Struct, frozen=True):
             fields = (getattr(short, field).copy() for field in FIELDS)
             block = BarColumns(block.contract, block.timeframe, *fields)
         before = (block_of(self.recent),) if self.recent else ()
-        return self._within((*self.blocks, *before, block), (), last)
+        held = self.held + len(self.recent) + len(block)
+        return self._within((*self.blocks, *before, block), held, (), last)
 
     def bounded(self, max_rows: int, max_bytes: int) -> History:
         """Return the history within other bounds; the oldest of what is beyond them goes at once."""
         if (max_rows, max_bytes) == (self.max_rows, self.max_bytes):
             return self
-        other = History(max_rows, max_bytes, self.blocks, self.recent, self.closed, self.rows)
-        return other._within(self.blocks, self.recent, min(self.closed, default=0) - 1)
+        other = History(max_rows, max_bytes, self.blocks, self.recent, self.closed, self.rows, self.held)
+        return other._within(self.blocks, self.held, self.recent, min(self.closed, default=0) - 1)
 
-    def _within(self, blocks: tuple[BarColumns, ...], recent: tuple[Bar, ...], settled: int) -> History:
-        """Return the history with these bars, less what is beyond its bounds and what is no longer pending."""
+    def _within(self, blocks: tuple[BarColumns, ...], rows: int, recent: tuple[Bar, ...], settled: int) -> History:
+        """Return the history with these bars, `rows` of them in blocks, less what is beyond its bounds and what is no
+        longer pending."""
         closed = {start: bar for start, bar in self.closed.items() if start > settled}
         room = self.max_bytes - (len(recent) + len(closed)) * OBJECT_BYTES
-        rows = sum(map(len, blocks))
         drop = 0
         while drop < len(blocks) and (
             rows - len(blocks[drop]) + len(recent) >= self.max_rows or rows * ROW_BYTES > room
@@ -106,7 +109,7 @@ class History(msgspec.Struct, frozen=True):
             drop += 1
         recent = recent[-self.max_rows :]
         shown = min(rows + len(recent), self.max_rows)
-        return History(self.max_rows, self.max_bytes, blocks[drop:], recent, closed, shown)
+        return History(self.max_rows, self.max_bytes, blocks[drop:] if drop else blocks, recent, closed, shown, rows)
 
     def bars(self, last: int | None = None) -> list[Bar | BarColumns]:
         """Return the newest `last` bars (all by default), oldest first; those that may still be revised included."""

@@ -23,8 +23,8 @@ from tickloom.actors.recorder.repair import Rewritten, begin, partial_of, segmen
 from tickloom.actors.recorder.segment import Scan, scan
 from tickloom.messages.records import SCHEMA
 
-BATCH_ROWS = 65_536
-_WORTH_ROWS = 32_768
+BATCH_ROWS = 131_072
+_WORTH_ROWS = 65_536
 
 
 class Compaction(msgspec.Struct, frozen=True):

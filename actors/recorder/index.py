@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import zlib
 from functools import partial
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
+from tickloom.actors.recorder.checksum import crc32
 from tickloom.actors.recorder.segment import Damage, Scan, scan
 from tickloom.actors.recorder.units import COLUMNS, Totals, Units
 from tickloom.messages.market import IntArray
@@ -56,7 +56,7 @@ def save(found: Scan) -> bool:
     mtime = found.path.stat().st_mtime_ns
     summary = _encoder.encode(_Summary(found.size, mtime, found.header, found.first, found.totals, found.damages))
     table = found.units.table.tobytes()
-    line = _MAGIC + b"%08x %08x %08x\n" % (zlib.crc32(summary), zlib.crc32(table), len(summary))
+    line = _MAGIC + b"%08x %08x %08x\n" % (crc32(summary), crc32(table), len(summary))
     target = index_path(found.path)
     unfinished = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:
@@ -80,7 +80,7 @@ def load(segment: Path) -> Scan | None:
             if not line.startswith(_MAGIC) or len(parts) != 3 or len(line) != _LINE:
                 return None
             data = file.read(int(parts[2], 16))
-        if parts[0] != b"%08x" % zlib.crc32(data):
+        if parts[0] != b"%08x" % crc32(data):
             return None
         summary = _decoder.decode(data)
     except (OSError, ValueError):  # gone, cut short, or not what it should be: all the same to a cache
@@ -97,7 +97,7 @@ def _table(segment: Path, start: int, crc: bytes, units: int) -> IntArray:
     """Read the table of an index, or scan the segment when it can no longer be had."""
     with contextlib.suppress(OSError):
         data = index_path(segment).read_bytes()[start:]
-        if crc == b"%08x" % zlib.crc32(data) and len(data) == units * len(COLUMNS) * 8:
+        if crc == b"%08x" % crc32(data) and len(data) == units * len(COLUMNS) * 8:
             return np.frombuffer(data, np.int64).reshape(units, len(COLUMNS))
     return scan(segment).units.table
 

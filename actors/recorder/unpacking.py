@@ -22,6 +22,13 @@ from tickloom.messages.intake import Frames, Numbered
 from tickloom.messages.market import Depth, IntArray, Malformed, Prints, Quote
 from tickloom.messages.records import BatchNote, Extra, Kind, decode_extra
 
+_LONG = 1 << 17
+"""Rows of the largest batches that are written: what is the same for all of them is made once."""
+
+_RAMP: IntArray = np.arange(_LONG)
+_NOUGHTS: IntArray = np.zeros(_LONG, np.int64)
+_RAMP.flags.writeable = _NOUGHTS.flags.writeable = False
+
 DECODED = ("contract", "ts_ns", "price", "size", "side")
 
 
@@ -49,6 +56,16 @@ def values(batch: pa.RecordBatch, name: str, dtype: type[np.generic]) -> NDArray
     buffer = column.buffers()[1]
     width = np.dtype(dtype).itemsize
     return np.frombuffer(buffer, dtype=dtype, count=len(column), offset=column.offset * width)
+
+
+def ramp(count: int) -> IntArray:
+    """Return 0, 1, 2 … as an array nobody can write to."""
+    return _RAMP[:count] if count <= _LONG else np.arange(count)
+
+
+def noughts(count: int) -> IntArray:
+    """Return noughts as an array nobody can write to."""
+    return _NOUGHTS[:count] if count <= _LONG else np.zeros(count, np.int64)
 
 
 class _Run(msgspec.Struct, gc=False):
@@ -146,12 +163,12 @@ class _Rows:
         self.kind = values(batch, "kind", np.uint8)
         self._single = note.rows == note.frames + note.controls
         """No frame takes more than one row."""
-        self._heads = np.arange(low, high) if self._single else np.flatnonzero(self.kind[:high] != Kind.PRINT)
-        if not self._single:
+        if self._single:
+            self._heads, self._before = ramp(high)[low:], low
+        else:
+            self._heads = np.flatnonzero(self.kind[:high] != Kind.PRINT)
             self._before = int(np.searchsorted(self._heads, low))
             self._heads = self._heads[self._before :]
-        else:
-            self._before = low
         self._seq = None if note.dense else values(batch, "seq", np.int64)
         self._recv = values(batch, "recv_ns", np.int64)
         self._source = values(batch, "source", np.int32)
@@ -224,13 +241,17 @@ class _Rows:
         """Return the prints of a run as its columns."""
         if not self._note.prints:
             return _NO_PRINTS
-        has = _has_print(self.kind[start:stop])
-        count = int(np.count_nonzero(has))
-        if not count:
-            return _NO_PRINTS
-        at: Any = slice(start, stop) if count == stop - start else np.flatnonzero(has) + start
+        at: Any = slice(start, stop)
+        count = stop - start
+        if self._note.prints != self._note.rows:
+            has = _has_print(self.kind[start:stop])
+            count = int(np.count_nonzero(has))
+            if not count:
+                return _NO_PRINTS
+            if count != stop - start:
+                at = np.flatnonzero(has) + start
         if isinstance(heads, slice):
-            frame = np.arange(count) if isinstance(at, slice) else at - start
+            frame = ramp(count) if isinstance(at, slice) else at - start
         else:
             rows = np.arange(start, stop) if isinstance(at, slice) else at
             frame = np.searchsorted(heads, rows, side="right") - 1
@@ -243,7 +264,7 @@ class _Rows:
         codes = self._contract[at]
         return {
             "contracts": self._contracts,
-            "contract": np.zeros(count, np.int64) if len(self._contracts) == 1 else codes.astype(np.int64),
+            "contract": noughts(count) if len(self._contracts) == 1 else codes.astype(np.int64),
             "ts_ns": self._ts[at],
             "price": self._price[at],
             "size": self._size[at],
@@ -297,7 +318,7 @@ def _item(runs: list[_Run]) -> Numbered:
     offsets = np.cumsum([0, *(len(run.recv_ns) for run in runs)]).tolist()
     recv = _glue([run.recv_ns for run in runs])
     if first.mono_ns is None:
-        mono: IntArray = np.zeros(len(recv), np.int64)
+        mono = noughts(len(recv))
     else:
         mono = _glue([run.mono_ns for run in runs if run.mono_ns is not None])
     payloads = None
@@ -349,6 +370,6 @@ def _prints(runs: list[_Run], offsets: list[int]) -> Prints | None:
         price=_glue([run.price for run, _ in having]),
         size=_glue([run.size for run, _ in having]),
         side=_glue([run.side for run, _ in having]).astype(np.int64),
-        frame=_glue([run.frame + offset for run, offset in having]),
+        frame=_glue([run.frame + offset if offset else run.frame for run, offset in having]),
         first_tick=having[0][0].tick,
     )

@@ -10,7 +10,6 @@ eight hexadecimal digits as zeros, then written over them.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ import msgspec
 import pyarrow as pa
 from pyarrow import ipc
 
+from tickloom.actors.recorder.checksum import crc32
 from tickloom.actors.recorder.options import Compression
 from tickloom.messages.records import (
     CRC_PLACE,
@@ -70,7 +70,7 @@ def _sign(data: bytearray, start: int, end: int) -> bytes:
     at = data.find(CRC_PLACE, start, end)
     assert at >= 0, "the metadata always holds the place of the checksum"
     at += _CRC_LEAD
-    data[at : at + 8] = b"%08x" % zlib.crc32(data)
+    data[at : at + 8] = b"%08x" % crc32(data)
     return bytes(data)
 
 
@@ -81,7 +81,7 @@ def _signed(data: memoryview, start: int, end: int) -> bool:
         return False
     at += start + len(_NOTE_START)
     digits = bytes(data[at : at + 8])
-    crc = zlib.crc32(data[at + 8 :], zlib.crc32(b"00000000", zlib.crc32(data[:at])))
+    crc = crc32(data[at + 8 :], crc32(b"00000000", crc32(data[:at])))
     return digits == b"%08x" % crc
 
 

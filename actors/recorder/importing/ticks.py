@@ -32,7 +32,7 @@ from tickloom.messages.control import Beat, SessionStarted, SessionStopped
 from tickloom.messages.intake import Frames, Numbered
 from tickloom.messages.market import NS, FloatArray, Instrument, IntArray, Prints
 
-_ROWS = 65_536
+_ROWS = 131_072
 _DAY = 86_400 * NS
 _AFTER_END = 60 * NS
 _SETTINGS: dict[str, object] = {"validation": {"zero_size": "accept"}}

@@ -42,6 +42,7 @@ def test_a_history_shows_the_newest_bars_however_they_came(
     want = settled[-most:]
     assert rows(history, last) == (want if last is None else want[max(len(want) - last, 0) :])
     assert history.rows == len(want)
+    assert history.held == sum(map(len, history.blocks))
 
 
 @settings(max_examples=30)

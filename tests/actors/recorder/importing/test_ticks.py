@@ -299,7 +299,7 @@ def test_large_files_come_in_large_items(tmp_path):
     text = "time,price,size\n" + "".join(f"{BASE + i},{100 + i % 9},1\n" for i in range(150_000))
     import_ticks(write(tmp_path / "a.csv", text), tmp_path / "log", "X")
     with LogReader(tmp_path / "log") as reader:
-        assert [len(n.item) for n in reader.items() if isinstance(n.item, Frames)] == [65_536, 65_536, 18_928]
+        assert [len(n.item) for n in reader.items() if isinstance(n.item, Frames)] == [131_072, 18_928]
 
 
 def test_the_day_the_clocks_go_back_is_read_right(tmp_path, prints):
