@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from tickloom.actors.bars.deltas import take
+from tickloom.actors.bars.quick import follow
 from tickloom.actors.bars.state import ALWAYS, BULK_ROWS, BucketRule, ContractState, Weaving
 from tickloom.actors.bars.weave import Weaver
 from tickloom.messages.bars import Bar, BarColumns, Bars, DeltaColumns, Patch, Reduced
@@ -70,6 +71,14 @@ class TimeframeFold:
             BarOverflowError: a bar's notional would leave int64.
             ValueError: an instant that the contract's calendar cannot hold.
         """
+        if len(messages) == 1 and isinstance(messages[0], Reduced):
+            quick = self._follow(state, messages[0])
+            if quick is not None:
+                return quick
+        return self.weave(state, messages)
+
+    def weave(self, state: TimeframeState, messages: Sequence[object]) -> tuple[TimeframeState, Sequence[Bars]]:
+        """As `step`, for any messages and at leisure."""
         step = _Step(self, state)
         for message in messages:
             if isinstance(message, Reduced) and (
@@ -77,6 +86,24 @@ class TimeframeFold:
             ):
                 step.fold(message)
         return step.result()
+
+    def _follow(self, state: TimeframeState, message: Reduced) -> tuple[TimeframeState, Sequence[Bars]] | None:
+        """Return the step of a message that only adds to open bars; None for any other."""
+        seq, part = state.seq, state.part
+        if message.seq:
+            if (message.seq, message.part) <= (seq, part):
+                return None
+            seq, part = message.seq, message.part
+        made = follow(self.weaving, state.contracts, state.beat, message, updates=self.updates)
+        if made is None:
+            return None
+        contracts, beat, updated = made
+        after = TimeframeState(contracts, beat, seq, part)
+        if not updated:
+            return after, []
+        mono_ns = message.mono_ns if message.weight else 0
+        said = Bars(self.weaving.timeframe, seq, tuple(updated), mono_ns=mono_ns, weight=message.weight)
+        return after, [said]
 
     def split(self, messages: Sequence[object]) -> tuple[Sequence[object], Sequence[object]] | None:
         """Halve a failing batch: by messages, then by rows. Time, marks, late rows and number stay with the second

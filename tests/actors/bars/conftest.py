@@ -134,6 +134,16 @@ class Loom:
         """Return a timeframe's fold."""
         return TimeframeFold(timeframe, self.rules(timeframe, calendar), grace, lateness, **options)
 
+    @staticmethod
+    def reduced(items: Sequence[Item], seed: int, *, grace: int, lateness: int) -> list[Reduced]:
+        """Return what the reduction says of items that come cut at random."""
+        fold = ReduceFold(grace, lateness)
+        state, out = fold.initial(), []
+        for seq, part in enumerate(cut(items, random.Random(seed)), 1):
+            state, outputs = fold.step(state, [validated(part, seq)])
+            out += outputs
+        return out
+
     def run(
         self,
         items: Sequence[Item],

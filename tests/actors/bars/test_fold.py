@@ -15,6 +15,7 @@ from tickloom.actors.bars.deltas import LIMIT, BarOverflowError, to_columns
 from tickloom.actors.bars.digest import LINK_ROWS, combine_digests
 from tickloom.actors.bars.fold import TimeframeFold
 from tickloom.actors.bars.marks import MAX_MARKS
+from tickloom.actors.bars.quick import follow
 from tickloom.actors.bars.reduce import ReduceFold
 from tickloom.actors.bars.weave import MAX_FLATS
 from tickloom.config.buckets import rule_for
@@ -93,6 +94,34 @@ def test_bars_equal_the_oracle_however_the_input_is_cut_conflated_saved_and_vect
         assert loom.as_oracle(whole.bars[name]) == expected
         assert loom.as_oracle(parts.bars[name]) == expected
     assert parts.digest == whole.digest
+
+
+@SLOW
+@given(markets(), st.integers(1, 10**9), st.booleans())
+def test_the_quick_step_is_the_step_of_the_weaver(loom: Any, market: Any, seed: int, updates: bool) -> None:
+    items, grace, lateness = market
+    items = [loom.Tick(*item) if isinstance(item, tuple) else item for item in items]
+    for name in WIDTHS:
+        fold = loom.fold(name, grace, lateness, updates=updates)
+        state = fold.initial()
+        for message in loom.reduced(items, seed, grace=grace, lateness=lateness):
+            quick, slow = fold.step(state, [message]), fold.weave(state, [message])
+            assert msgspec.to_builtins(quick[0]) == msgspec.to_builtins(slow[0])
+            assert list(quick[1]) == list(slow[1])
+            state = quick[0]
+
+
+def test_a_trade_into_an_open_bar_is_a_quick_step(loom: Any) -> None:
+    fold = loom.fold("1m", NS, NS)
+    first, second = (
+        Reduced(tick, (Delta("A", T0, 100 + tick, ts, tick, *[100 + tick] * 3, ts, tick, 1, 1, 100 + tick, 1, 0),))
+        for tick, ts in ((1, T0), (2, T0 + 1))
+    )
+    contracts = fold.step(fold.initial(), [first])[0].contracts
+    made = follow(fold.weaving, contracts, 0, second, updates=True)
+    assert made is not None
+    assert [(bar.open, bar.close, bar.volume) for bar in made[2]] == [(101, 102, 2)]
+    assert follow(fold.weaving, contracts, 0, msgspec.structs.replace(second, stop=True), updates=True) is None
 
 
 @SLOW
