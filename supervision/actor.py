@@ -326,12 +326,12 @@ class Actor(ActorBase):
     def _turn(self) -> Next:
         """Take one turn, without waiting."""
         life = self._life
-        if self._leaves():
-            return Next.LEAVE
+        if self._leaving is not None or life.fenced or life.stop == "now":
+            return LEAVE
         mailbox = self._place.mailbox
         status, controls, batch = mailbox.poll(life.epoch, self._place.max_batch, self._rouse)
         if status is IDLE:
-            return RESTING
+            return self._rest()
         if status is not WORK:
             return LEAVE
         for i, control in enumerate(controls):
@@ -347,7 +347,12 @@ class Actor(ActorBase):
         life.in_hand = None
         if batch is not None:
             self._batch(batch)
-        return AGAIN
+        # most often there is nothing more, and a turn to find that out would cost as much as a message
+        return self._rest() if mailbox.rest(life.epoch, self._rouse) else AGAIN
+
+    def _rest(self) -> Next:
+        """Rest, now that the mailbox will wake us: unless we were told to leave just before it knew."""
+        return AGAIN if self._leaves() and self._place.mailbox.stay_awake() else RESTING
 
     def _control(self, control: Control) -> None:
         answer, message = control.answer, control.message

@@ -21,14 +21,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
-from tickloom.supervision.actor import Actor, Next
+from tickloom.supervision.actor import AGAIN, LEAVE, RESTING, Actor, Next
 from tickloom.supervision.clocks import Clock, Waiter
 from tickloom.supervision.errors import StartError
 from tickloom.supervision.incarnation import Incarnation
-from tickloom.supervision.life import Life, current_life, set_current_life
+from tickloom.supervision.life import Life, set_current_life
 
 Spawn = Callable[[Callable[[], None]], threading.Thread]
 """Starts a thread that runs a function."""
@@ -72,24 +72,19 @@ class _Member:
         self._crew.ready(self)
 
     def turn(self) -> Next:
-        """Take one turn; LEAVE when that was the last."""
-        before = current_life()
+        """Take one turn; LEAVE when that was the last. The thread is the member's until another one's turn."""
         set_current_life(self.life)
         try:
-            following = self._turn()
+            actor = self._incarnation.actor
+            following = actor._turn() if isinstance(actor, Actor) else self._first()
         except BaseException as error:  # noqa: BLE001 - ends here, whatever it is: reported as this actor's exit
             self._incarnation.conclude(error)
-            return Next.LEAVE
-        finally:
-            set_current_life(before)
-        if following is Next.LEAVE:
+            return LEAVE
+        if following is LEAVE:
             self._incarnation.conclude(None)
         return following
 
-    def _turn(self) -> Next:
-        actor = self._incarnation.actor
-        if isinstance(actor, Actor):
-            return actor._turn()
+    def _first(self) -> Next:
         made = self._incarnation.construct()
         if not isinstance(made, Actor):
             raise StartError(
@@ -97,7 +92,7 @@ class _Member:
             )
         made._rouse = self.wake
         made._begin()
-        return Next.AGAIN
+        return AGAIN
 
 
 class Crew:
@@ -205,49 +200,60 @@ class Crew:
     # --- a thread of the crew ---
 
     def _work(self, shift: _Shift) -> None:
-        while (member := self._next(shift)) is not None:
-            self._turn(shift, member)
+        thread = threading.current_thread()
+        following = RESTING
+        while (member := self._next(shift, following)) is not None:
+            member.life.thread = thread
+            following = member.turn()
+            while following is not LEAVE and member.given_up:  # to its end, here
+                following = member.turn()
 
-    def _next(self, shift: _Shift) -> _Member | None:
-        """Return who has the next turn, once there is somebody. None: this thread is not needed any more."""
+    def _next(self, shift: _Shift, following: Next) -> _Member | None:
+        """End a turn, of which the member said what follows, and return who has the next one, once there is somebody.
+
+        None: this thread is not needed any more.
+        """
         while True:
+            roused: Sequence[_Shift] = ()
+            chosen: _Member | None = None
+            wanted = True
             with self._lock:
+                if shift.member is not None:
+                    roused = self._ended(shift, shift.member, following)
                 if not self._members:
                     if self._duty is shift:
                         self._duty = None
-                    return None
-                if self._duty is None:
+                    wanted = False
+                elif self._duty is None or self._duty is shift:
                     self._duty = shift
-                if self._duty is shift:
                     if self._ready:
-                        member = self._ready.popleft()
-                        shift.member, member.shift = member, shift
-                        return member
-                    shift.asleep = True
+                        chosen = self._ready.popleft()
+                        shift.member, chosen.shift = chosen, shift
+                    else:
+                        shift.asleep = True
                 elif len(self._spares) < SPARES:
                     self._spares.append(shift)
                 else:
-                    return None
+                    wanted = False
+            for each in roused:
+                each.wake()
+            if chosen is not None or not wanted:
+                return chosen
+            set_current_life(None)
             self._clock.wait(shift.waiter, None)
             shift.waiter.reset()
 
-    def _turn(self, shift: _Shift, member: _Member) -> None:
-        member.life.thread = threading.current_thread()
-        following = member.turn()
-        while following is not Next.LEAVE and member.given_up:  # to its end, here
-            following = member.turn()
-        roused: list[_Shift] = []
-        with self._lock:
-            shift.member = None
-            if following is Next.LEAVE:
-                self._members.discard(member)
-                roused = self._disband()
-            elif following is Next.AGAIN:
-                self._ready.append(member)
-                if self._duty is not None and self._duty is not shift and (other := self._rouse()) is not None:
-                    roused.append(other)
-        for each in roused:
-            each.wake()
+    def _ended(self, shift: _Shift, member: _Member, following: Next) -> Sequence[_Shift]:
+        """Take note of the end of a turn, with the lock held; returns the threads to wake, once the lock is free."""
+        shift.member = None
+        if following is LEAVE:
+            self._members.discard(member)
+            return self._disband()
+        if following is AGAIN:
+            self._ready.append(member)
+            if self._duty is not None and self._duty is not shift and (other := self._rouse()) is not None:
+                return (other,)
+        return ()
 
     def _wait(self, member: _Member, waiter: Waiter, timeout: float | None) -> bool:
         """Wait, in a member's turn, until `waiter` is woken (True) or `timeout` seconds have passed (False)."""

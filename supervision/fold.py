@@ -102,19 +102,24 @@ class FoldActor(Actor, Generic[S]):
         count, first = len(batch.messages), batch.first
         began = clock.monotonic_ns()
         self._phase = "fold"
-        self._check("before_fold", first, count)
+        faults = self._faults is not None
+        if faults:
+            self._check("before_fold", first, count)
         before = self.state
         guilty: list[tuple[Sequence[Any], Exception]] = []
         try:
             state, outputs = self.fold.step(before, batch.messages)
         except Exception as error:  # noqa: BLE001 - any failure of a fold is the batch's; the guilty rows are found
             state, outputs, guilty = self._bisect(before, batch.messages, error)
-        self._check("after_fold", first, count)
+        if faults:
+            self._check("after_fold", first, count)
         self._phase = "commit"
-        self._check("before_commit", first, count)
+        if faults:
+            self._check("before_commit", first, count)
         place.commit(self._life.epoch, state, outputs)
         aside = self._put_aside(guilty) if guilty else 0
-        self._check("after_commit", first, count)
+        if faults:
+            self._check("after_commit", first, count)
         place.done(count - aside, began, clock.monotonic_ns())
         self._emit_rest()
         self._worked()

@@ -149,7 +149,12 @@ class Lane:
             self.permits -= count
         if count <= 0:
             return None
-        if count == depth:
+        if depth == 1:
+            messages, senders = [data.popleft()], [self.senders.popleft()]
+            if self._weigh is not None:
+                self._sizes.clear()
+                self.bytes = 0
+        elif count == depth:
             messages, senders = list(data), list(self.senders)
             self._empty()
         else:

@@ -89,13 +89,18 @@ class Mailbox:
                 self._sleeper = None
                 verdict: str | Waiting = "in"
             else:
-                waiter = Waiter()
-                verdict = lane.admit(message, sender, lambda: Waiting(message, sender, waiter.wake))
+                made: list[Waiter] = []  # one, if it has to wait
+
+                def waiting() -> Waiting:
+                    made.append(Waiter())
+                    return Waiting(message, sender, made[0].wake)
+
+                verdict = lane.admit(message, sender, waiting)
                 wake = self._rouse() if verdict == "in" else None
         self._after(wake)
         if isinstance(verdict, str):
             return verdict == "in"
-        return self._wait_for_room(verdict, waiter, self.spec.block_timeout if timeout is None else timeout)
+        return self._wait_for_room(verdict, made[0], self.spec.block_timeout if timeout is None else timeout)
 
     def offer(self, message: Any, sender: str = "") -> bool:
         """Put on the data lane without waiting. False when there is no room (the caller keeps it) or it was refused."""
@@ -201,6 +206,22 @@ class Mailbox:
         for waiting in woken:
             waiting.wake()
         return WORK, control, batch
+
+    def rest(self, owner: int, sleeper: Wake) -> bool:
+        """Have `sleeper` called by whoever brings something, if there is nothing just now; False: poll for it."""
+        lane = self._lane
+        with self.lock:
+            if self._control or self._data or self._draining or self._closed or self.owner != owner:
+                return False
+            if lane.inflight is not None or lane.gap is not None or lane.waiting:
+                return False
+            self._sleeper = sleeper
+            return True
+
+    def stay_awake(self) -> bool:
+        """Take back that somebody is to be woken; False when that was done already."""
+        with self.lock:
+            return self._rouse() is not None
 
     def settle(self, owner: int) -> bool:
         """The batch in hand is done with. False when `owner` was fenced: then it was not done, as far as we know."""

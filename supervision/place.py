@@ -49,7 +49,10 @@ class Meter:
         self._at_ns = 0
 
     def add(self, count: int, now_ns: int) -> None:
-        """Count messages handled at `now_ns`."""
+        """Count messages handled at `now_ns`. Within a millisecond nothing has faded."""
+        if 0 <= now_ns - self._at_ns < NS // 1000:
+            self._weight += count
+            return
         self._weight = self._weight * math.exp(min(self._at_ns - now_ns, 0) / self._tau_ns) + count
         self._at_ns = now_ns
 
@@ -170,7 +173,8 @@ class Place:
         self.batches += 1
         took = now_ns - began_ns
         self.busy_ns += took
-        self.slowest_ns = max(self.slowest_ns, took)
+        if took > self.slowest_ns:
+            self.slowest_ns = took
         self.meter.add(count, now_ns)
 
     # --- anybody ---

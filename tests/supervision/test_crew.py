@@ -12,6 +12,8 @@ from tickloom.supervision import (
     AsyncActor,
     Backoff,
     ChildSpec,
+    Exited,
+    ExitKind,
     MailboxSpec,
     Restarting,
     SpecError,
@@ -327,3 +329,30 @@ def test_an_actor_with_an_event_loop_is_refused():
 def test_a_crew_is_named_by_a_string():
     with pytest.raises(SpecError, match="crew"):
         ChildSpec("a", Actor, crew=1)
+
+
+@pytest.mark.parametrize("crew", ["", "c"])
+@pytest.mark.parametrize("method", ["poll", "rest"])
+def test_an_order_to_leave_just_before_an_actor_rests_is_not_missed(plant, kit, probe, method, crew):
+    tree = plant(kit.worker("a", crew=crew, shutdown=60.0), kit.worker("b", crew=crew))
+    tree.subscribe(probe)
+    box = tree._services.places["/a"].mailbox
+    told, real, wake_owner = threading.Event(), getattr(box, method), box.wake_owner
+    leaving = threading.Thread(target=lambda: tree.terminate_child("/a"))
+
+    def wake():
+        wake_owner()  # in vain: it does not rest yet
+        told.set()
+
+    def late(*arguments):
+        if threading.current_thread() is not leaving and not leaving.ident:
+            leaving.start()
+            assert told.wait(WAIT)
+        return real(*arguments)
+
+    box.wake_owner = wake
+    setattr(box, method, late)
+    tree.ref("/a").put("work")
+    ended = probe.wait_for(Exited, WAIT)
+    leaving.join(WAIT)
+    assert (ended.path, ended.exit.kind) == ("/a", ExitKind.SHUTDOWN)

@@ -95,6 +95,33 @@ def test_a_sleeping_owner_is_woken_once_by_whatever_comes():
     assert woken == [1]
 
 
+def test_an_owner_may_rest_only_where_there_is_nothing_for_it():
+    box, _ = lettered()
+    woken = []
+    assert box.rest(0, lambda: woken.append(1))
+    box.put("a")
+    assert (woken, box.rest(0, woken.clear)) == ([1], False)
+    assert box.poll(0, 1, woken.clear)[2].messages == ["a"]
+    assert not box.rest(0, woken.clear), "the batch in hand is not settled"
+    box.settle(0)
+    box.put_control("b")
+    assert not box.rest(0, woken.clear)
+    box.poll(0, 1, woken.clear)
+    assert not box.rest(7, woken.clear), "somebody else's"
+    box.drain("stopping")
+    assert not box.rest(0, woken.clear)
+    assert woken == [1]
+
+
+def test_an_owner_that_rests_can_take_it_back_until_it_was_woken():
+    box, _ = lettered()
+    assert box.rest(0, lambda: None)
+    assert box.stay_awake()
+    assert box.rest(0, lambda: None)
+    box.put("a")
+    assert not box.stay_awake()
+
+
 # --- policies ---
 
 
