@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
+import msgspec
+
 from tickloom.messages.bars import Bars, Reduced
 from tickloom.messages.intake import Frames, Numbered, Validated
 from tickloom.messages.market import Trades
@@ -79,6 +81,36 @@ class Whole:
         """Not at all."""
 
 
+class Reroute(msgspec.Struct, frozen=True):
+    """Ask an actor to put its outputs elsewhere from now on.
+
+    `routes` is called in its thread, between batches, once everything committed is out; what it returns is what the
+    next incarnation begins with, too. The reply is the sequence number committed last: all up to it went the old way.
+    """
+
+    routes: Callable[[], Any]
+
+
+class Begun:
+    """A fold that begins with a state it has come to elsewhere."""
+
+    def __init__(self, fold: Fold[Any], state: Any) -> None:
+        self._fold = fold
+        self._state = state
+
+    def initial(self) -> Any:
+        """The state it has come to."""
+        return self._state
+
+    def step(self, state: Any, messages: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
+        """As the fold's."""
+        return self._fold.step(state, messages)
+
+    def split(self, messages: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]] | None:
+        """As the fold's."""
+        return self._fold.split(messages)
+
+
 class RoutedActor(FoldActor[Any]):
     """Runs `fold`, puts each output where its type is routed to, and answers asks with `answer(state, ask)`.
 
@@ -101,6 +133,17 @@ class RoutedActor(FoldActor[Any]):
         """Put the output where its type belongs. Runs in the actor's thread."""
         for ref in self._routes[type(output)]:
             ref.put(output, sender=self.context.path)
+
+    def on_control(self, message: Any) -> Any:
+        """Reroute; otherwise answer from the committed state."""
+        if isinstance(message, Reroute):
+            self.reroute(message.routes())
+            return self.state.seq
+        return super().on_control(message)
+
+    def reroute(self, routes: Any) -> None:
+        """Take up other routes."""
+        self._routes = routes
 
     def quarantined(self, messages: Sequence[Any], error: Exception) -> Sequence[Any]:
         """Tell the ledger, where there is a route to it, how many prints are withheld."""

@@ -63,6 +63,7 @@ from tickloom.wiring import (
     VALIDATION,
     Specs,
     Wires,
+    building,
     flowing,
     hours,
 )
@@ -108,8 +109,9 @@ class Parts:
         return 0 if self.recovered is None else self.recovered.last_seq
 
     def seal(self, states: States) -> Checkpoint:
-        """Return what a checkpoint of these states says."""
-        return Checkpoint(self.began_ns, fingerprint(self.settings), states)
+        """Return what a checkpoint of these states says: for a session of the timeframes that are in it."""
+        built = (*states.timeframes, *states.activities)
+        return Checkpoint(self.began_ns, fingerprint(building(self.settings, built)), states)
 
 
 def assemble(parts: Parts) -> Wires:
@@ -338,7 +340,7 @@ def _views(engine: Engine, instruments: Callable[[], Mapping[str, Instrument]], 
         session=engine.wires.session,
         version=metadata.version("tickloom"),
         started_ns=began_ns,
-        timeframes=tuple(str(each) for each in engine.wires.timeframes),
+        timeframes=lambda: tuple(str(each) for each in engine.wires.timeframes),
         instruments=instruments,
         window=lambda contract, timeframe: engine.history().windows.get((contract, timeframe)),
         health=engine.health,

@@ -220,7 +220,9 @@ class Engine:
         carried = self.wires.carried or States()
         refused = max((entry.refused for entry in ledger.entries.values()), default=0)
         rejected = sum(counts.rejected.values())
-        paths = {str(each): timeframe_path(each) for each in self.wires.timeframes}
+        # one that began midway cannot know of what came before it
+        names = [str(each) for each in self.wires.timeframes]
+        paths = {name: timeframe_path(name) for name in names if name not in self.wires.midway}
         measured = self.statistics().latency if latency else None
         return Summary(
             ticks=received,

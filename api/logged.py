@@ -81,7 +81,8 @@ def settings_of(
     settings = given or settings_from(started.settings, ignore_unknown=True)
     calendars = {**settings.calendars, **started.calendars}
     session = settings.session
-    wanted = session.timeframes if timeframes is None else tuple(str(t) for t in parse_timeframes(timeframes))
+    recorded = started.timeframes if given is None and started.timeframes else session.timeframes
+    wanted = tuple(str(t) for t in parse_timeframes(recorded if timeframes is None else timeframes))
     history = msgspec.structs.replace(settings.history, rows=HISTORY_ROWS, megabytes=HISTORY_MB)
     # the calendars that bars were built with, also where the settings of the recording knew nothing of the contract
     instruments = {

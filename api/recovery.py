@@ -25,6 +25,7 @@ from tickloom.actors.recorder.reader import LogReader
 from tickloom.actors.sinks.history import HistoryFold
 from tickloom.actors.sinks.parquet import ParquetState
 from tickloom.config.settings import Settings
+from tickloom.config.timeframes import parse_timeframes
 from tickloom.errors import Cancelled
 from tickloom.messages.bars import Bars
 from tickloom.messages.control import SessionStarted, SessionStopped
@@ -78,7 +79,7 @@ class Folds:
         grace, lateness = session.grace_ms * MS, session.lateness_ms * MS
         self.validation = validation_fold(settings)
         self.reduce = reduce_fold(settings)
-        frames = Wires(settings=settings, session="").timeframes
+        frames = parse_timeframes(session.timeframes)
         self.activities = {str(t): ActivityFold(t, updates=False) for t in frames if t.is_activity}
         self.timeframes = {
             str(t): TimeframeFold(
@@ -99,17 +100,24 @@ class Folds:
 
     def step(self, states: States, items: Sequence[Numbered]) -> States:
         """Return the states after items. What a fold cannot digest it passes over, as its actor would."""
+        return self.tell(states, items)[0]
+
+    def tell(self, states: States, items: Sequence[Numbered]) -> tuple[States, list[Bars]]:
+        """Return the states after items, and what the timeframes say."""
         validation, outputs = fold_all(self.validation, states.validation, items)
         validated = [output for output in outputs if isinstance(output, Validated)]
         if not validated:
-            return msgspec.structs.replace(states, validation=validation)
+            return msgspec.structs.replace(states, validation=validation), []
         reduce, reduced = fold_all(self.reduce, states.reduce, validated)
-        return States(
-            validation,
-            reduce,
-            {name: fold_all(fold, states.timeframes[name], reduced)[0] for name, fold in self.timeframes.items()},
-            {name: fold_all(fold, states.activities[name], validated)[0] for name, fold in self.activities.items()},
-        )
+        timeframes, activities = dict(states.timeframes), dict(states.activities)
+        said: list[Bars] = []
+        for name, fold in self.timeframes.items():
+            timeframes[name], more = fold_all(fold, timeframes[name], reduced)
+            said += more
+        for name, activity in self.activities.items():
+            activities[name], more = fold_all(activity, activities[name], validated)
+            said += more
+        return States(validation, reduce, timeframes, activities), said
 
     def fits(self, states: States) -> bool:
         """Whether states are those of these timeframes."""
@@ -196,7 +204,7 @@ def recover(
         {seq for seq in states.seqs if seq > states.validation.seq} | {max(states.validation.seq, first - 1)}
     )
     for after, upto in pairwise([*(edge for edge in edges if edge < end - 1), end - 1]):
-        for batch in _batches(log.items(from_seq=after + 1, to_seq=upto + 1, max_rows=BATCH_ROWS)):
+        for batch in batches_of(log.items(from_seq=after + 1, to_seq=upto + 1, max_rows=BATCH_ROWS)):
             if cancelled():
                 raise Cancelled("the session was called off while it read its log")
             states = folds.step(states, batch)
@@ -245,7 +253,8 @@ def _misfit(log: LogReader, folds: Folds, settings: str, checkpoint: Checkpoint,
     return ""
 
 
-def _batches(items: Iterable[Numbered]) -> Iterator[list[Numbered]]:
+def batches_of(items: Iterable[Numbered]) -> Iterator[list[Numbered]]:
+    """Yield items in batches that are folded in one step."""
     batch: list[Numbered] = []
     rows = 0
     for numbered in items:
@@ -273,4 +282,4 @@ def seeds(wires: Wires) -> dict[str, Any]:
     return given
 
 
-__all__ = ["Folds", "Recovered", "fingerprint", "fold_all", "newest_of", "recover", "seeds"]
+__all__ = ["Folds", "Recovered", "batches_of", "fingerprint", "fold_all", "newest_of", "recover", "seeds"]

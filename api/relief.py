@@ -35,7 +35,7 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
     health: str
     files: str | None
     statistics: str | None
-    timeframes: tuple[str, ...]
+    timeframes: Callable[[], tuple[str, ...]]
     hub: str | None = None
 
 
@@ -92,7 +92,7 @@ def pressure_actor(
             history=context.ref(paths.history),
             publisher=context.ref(paths.publisher),
             files=ref(paths.files),
-            timeframes=[context.ref(path) for path in paths.timeframes],
+            timeframes=lambda: [context.ref(path) for path in paths.timeframes()],
             hub=ref(paths.hub),
         )
         return PressureActor(

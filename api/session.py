@@ -49,6 +49,7 @@ from tickloom.messages.market import Instrument
 from tickloom.messages.reports import Health, LinkState, Statistics
 from tickloom.preflight import Cleared, check_folders, clear, find
 from tickloom.recovery import Recovered, recover
+from tickloom.retiming import Retiming
 from tickloom.streams import AccountStream, BarStream
 from tickloom.summary import Summary
 from tickloom.supervision import NOTHING, ActorView, Event, StartError, SystemClock, TreeStopped
@@ -108,6 +109,7 @@ class Session(Embedding):
         self._clock = SystemClock()
         self._engine: Engine | None = None
         self._parts: Parts | None = None
+        self._retiming: Retiming | None = None
         self._instruments: dict[str, Instrument] = {}
         self._following = threading.Lock()
         self._summary: Summary | None = None
@@ -186,6 +188,7 @@ class Session(Embedding):
                 log.abandon()
             raise (_plain(error) if isinstance(error, StartError) else error) from None
         self._engine, self._parts = engine, parts
+        self._retiming = Retiming(engine, self._clock, record, parts.last_before)
         self._at_exit = stop_at_exit(self)
         try:
             self._await_link(cancelled)
@@ -336,6 +339,35 @@ class Session(Embedding):
     def timeframes(self) -> tuple[str, ...]:
         """The timeframes that are built, finest first."""
         return tuple(str(each) for each in self._running().wires.timeframes)
+
+    def add_timeframe(self, timeframe: str) -> Pending[str]:
+        """Build one more timeframe from now on; it is there, filled, when the call returns in a thread.
+
+        Its bars are those it would have had from the log's beginning on; bars of this session go to files and tables,
+        too. In a session without a log it begins with what comes next, and its first bars are `partial`.
+
+        In a coroutine, or a cell of a notebook, await what it returns; the feed goes on meanwhile.
+
+        Raises:
+            UsageError: there is no such timeframe, it is there already, it does not fit a contract's sessions, it was
+                removed from this session and there are files of it, or it could not be filled.
+        """
+        return Pending(lambda: self._changing().add(timeframe, self.contracts))
+
+    def remove_timeframe(self, timeframe: str) -> Pending[None]:
+        """Build a timeframe no longer. Its tables and streams end, its open bars are let go of; its files stay.
+
+        To be awaited in a coroutine, like `add_timeframe`.
+
+        Raises:
+            UsageError: it is not there, or it is the only one.
+        """
+        return Pending(lambda: self._changing().remove(timeframe))
+
+    def _changing(self) -> Retiming:
+        self._running()
+        assert self._retiming is not None
+        return self._retiming
 
     # --- reading ------------------------------------------------------------
 

@@ -8,11 +8,13 @@ output.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from tickloom.actors.accounts.shell import AccountsActor
 from tickloom.actors.bars.activity import ActivityFold
@@ -20,7 +22,7 @@ from tickloom.actors.bars.deltas import conflate
 from tickloom.actors.bars.fold import TimeframeFold
 from tickloom.actors.bars.reduce import ReduceFold
 from tickloom.actors.bars.rolling import Branch
-from tickloom.actors.bars.shell import FinestActor, TimeframeActor
+from tickloom.actors.bars.shell import FinestActor, Receiver, TimeframeActor
 from tickloom.actors.checkpoint.states import States
 from tickloom.actors.health.fold import HealthFold, Limits
 from tickloom.actors.health.shell import HealthActor
@@ -28,7 +30,7 @@ from tickloom.actors.http.views import Views
 from tickloom.actors.ledger.fold import LedgerFold
 from tickloom.actors.notes import NotesActor
 from tickloom.actors.sequencer import Sequencer
-from tickloom.actors.shell import RoutedActor, Whole, weight_of
+from tickloom.actors.shell import Begun, RoutedActor, Whole, weight_of
 from tickloom.actors.sinks.history import HistoryFold
 from tickloom.actors.sinks.keeper import HistoryActor
 from tickloom.actors.sinks.parquet import ParquetFold
@@ -40,7 +42,7 @@ from tickloom.config.buckets import BucketRule
 from tickloom.config.plan import PRINTS, roll_up
 from tickloom.config.sessions import Sessions
 from tickloom.config.settings import Settings
-from tickloom.config.timeframes import Timeframe
+from tickloom.config.timeframes import Timeframe, parse_timeframes
 from tickloom.messages.accounts import AccountEvents
 from tickloom.messages.bars import Bars
 from tickloom.messages.intake import Validated
@@ -53,8 +55,10 @@ from tickloom.supervision import (
     Backoff,
     BreakerSpec,
     ChildSpec,
+    Mailbox,
     MailboxSpec,
     Policy,
+    Ref,
     SupervisorSpec,
 )
 
@@ -100,6 +104,11 @@ ROW_BY_ROW: Final = 2**62
 class Wires:
     """What shells share: set before the tree starts, read only afterwards. `carried` is what the log had come to.
 
+    What changes while it runs is which timeframes there are (`tickloom.retiming`): `built` are those there are,
+    `filling` what holds the input of those that will be, by name. Each is replaced whole, in the thread of the actor
+    that feeds them, and read by whatever incarnation comes next. `midway` names those that began without what came
+    before them: they are in no account of what was lost.
+
     With `crew` actors take turns in a few threads (`crews_of`), which wakes two a batch and not thirteen; without it
     each has its own. See `supervision.crews`.
     """
@@ -123,6 +132,12 @@ class Wires:
     resize: Callable[..., object] | None = None
     on_health: Callable[[Health], None] | None = None
     crew: bool = False
+    built: tuple[Timeframe, ...] = ()
+    filling: Mapping[str, Mailbox] = field(default_factory=dict)
+    midway: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        self.built = self.built or parse_timeframes(self.settings.session.timeframes)
 
     def seen(self) -> ActorView:
         """Return the tree as it is. Only for actors of the tree: it must have been made."""
@@ -141,8 +156,14 @@ class Wires:
 
     @property
     def timeframes(self) -> tuple[Timeframe, ...]:
-        """The timeframes asked for, finest first."""
-        return tuple(sorted(Timeframe.parse(name) for name in self.settings.session.timeframes))
+        """The timeframes that are built, finest first."""
+        return self.built
+
+    def receivers(self, ref: Callable[[str], Ref], *, activity: bool) -> dict[str, Receiver]:
+        """Return who is fed from seconds, or from prints, by the timeframe's name, finest first."""
+        frames = sorted({*self.built, *map(Timeframe.parse, self.filling)})
+        names = [str(each) for each in frames if each.is_activity is activity]
+        return {name: self.filling[name] if name in self.filling else ref(timeframe_path(name)) for name in names}
 
 
 def timeframe_path(timeframe: object) -> str:
@@ -239,6 +260,89 @@ def plan_of(settings: Settings, timeframes: Iterable[Timeframe]) -> tuple[Branch
     )
 
 
+def building(settings: Settings, timeframes: Iterable[object]) -> Settings:
+    """Return the settings with these timeframes.
+
+    Raises:
+        SettingsError: one of them does not fit a calendar.
+    """
+    names = tuple(map(str, timeframes))
+    return settings.replace(session=msgspec.structs.replace(settings.session, timeframes=names))
+
+
+def feeding(wires: Wires, ref: Callable[[str], Ref]) -> tuple[tuple[Branch, ...], dict[str, Receiver]]:
+    """Return the roll-up plan as it is just now, and who is fed along it: what the reduction's actor goes by."""
+    receivers = wires.receivers(ref, activity=False)
+    return plan_of(wires.settings, map(Timeframe.parse, receivers)), receivers
+
+
+def judged(wires: Wires, ref: Callable[[str], Ref]) -> dict[Any, list[Any]]:
+    """Return where validation's outputs go just now."""
+    flags = wires.settings.flags
+    keepers = (HISTORY, PARQUET) if wires.out is not None else (HISTORY,)
+    noted = (NOTES,) if wires.recorder is not None else ()
+    return {
+        Validated: [ref(FINEST), *wires.receivers(ref, activity=True).values()],
+        Reject: [ref(path) for path in (*((PARQUET,) if wires.out is not None else ()), *noted)],
+        Instrument: [ref(path) for path in keepers],
+        Report: [ref(path) for path in ((STATISTICS, HEALTH) if flags.bounded_statistics else (HEALTH,))],
+        FeedState: [ref(HEALTH)],
+        Withheld: [ref(LEDGER), *map(ref, noted)],
+        AccountEvents: [ref(ACCOUNTS)] if wires.accounts else [],
+    }
+
+
+def bars_readers(wires: Wires) -> tuple[str, ...]:
+    """Return the paths of those who keep or count the bars of every timeframe."""
+    return (LEDGER, HISTORY, PARQUET) if wires.out is not None else (LEDGER, HISTORY)
+
+
+def timeframe_fold(settings: Settings, each: Timeframe) -> TimeframeFold | ActivityFold:
+    """Return a timeframe's fold as the settings say."""
+    if each.is_activity:
+        return ActivityFold(each)
+    session = settings.session
+    grace, lateness = session.grace_ms * MS, session.lateness_ms * MS
+    return TimeframeFold(str(each), bucket_rules(settings, each), grace, lateness, emit_empty=session.emit_empty)
+
+
+def timeframe_child(wires: Wires, each: Timeframe, begun: Any = None) -> ChildSpec:
+    """Return the spec of a timeframe's actor.
+
+    Args:
+        wires: what it shares with others.
+        each: the timeframe.
+        begun: the state it begins with; None: no bars.
+    """
+    settings = wires.settings
+    flags = settings.flags
+    readers = (*bars_readers(wires), PUBLISHER)
+
+    def start(context: ActorContext) -> TimeframeActor:
+        fold: Any = timeframe_fold(settings, each)
+        if isinstance(fold, TimeframeFold):
+            now = context.clock.wall_ns()
+            for contract in settings.session.contracts:
+                fold.weaving.rules(contract).bucket(now)  # a calendar's first answer takes milliseconds: not a tick's
+        if begun is not None:
+            fold = Begun(fold, begun)
+        routes = {Bars: [context.ref(path) for path in readers]}
+        measured = context.ref(STATISTICS) if flags.bounded_statistics else None
+        return TimeframeActor(context, fold if flags.batch_bisection else Whole(fold), routes, measured)
+
+    return Specs(settings).child(str(each), start, timeframe_box(wires, each), crews_of(wires)[1])
+
+
+def timeframe_box(wires: Wires, each: Timeframe) -> MailboxSpec:
+    """Return the mailbox of a timeframe: reductions merge in it, exactly."""
+    settings = wires.settings
+    plain = flowing(settings, settings.mailboxes.timeframe)
+    if each.is_activity or not settings.flags.exact_conflation:
+        return plain
+    merge = partial(conflate, mark=True) if wires.live else conflate
+    return dataclasses.replace(plain, policy=Policy.CONFLATE, conflate=merge)
+
+
 class Specs:
     """Makes child specifications with the settings' backoff, breaker and capacities."""
 
@@ -294,8 +398,6 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
     boxes = settings.mailboxes
     waiting = flowing(settings, boxes.sinks)
     lossy = MailboxSpec(capacity=boxes.observers, policy=Policy.DROP_OLDEST)
-    session = settings.session
-    grace, lateness = session.grace_ms * MS, session.lateness_ms * MS
     flags = settings.flags
 
     def whole(fold: Any) -> Any:
@@ -338,52 +440,17 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
     def ledger(context: ActorContext) -> RoutedActor:
         return RoutedActor(context, whole(LedgerFold()), {}, lambda state, _: state)
 
-    keepers = (HISTORY, PARQUET) if wires.out is not None else (HISTORY,)
-    noted = (NOTES,) if wires.recorder is not None else ()
-    readers = (LEDGER, *keepers, PUBLISHER)
-
     def validation(context: ActorContext) -> RoutedActor:
-        activity = [context.ref(timeframe_path(t)) for t in wires.timeframes if t.is_activity]
-        routes = {
-            Validated: (context.ref(FINEST), *activity),
-            Reject: [context.ref(path) for path in (*((PARQUET,) if wires.out is not None else ()), *noted)],
-            Instrument: [context.ref(path) for path in keepers],
-            Report: [context.ref(path) for path in ((STATISTICS, HEALTH) if flags.bounded_statistics else (HEALTH,))],
-            FeedState: [context.ref(HEALTH)],
-            Withheld: [context.ref(LEDGER), *map(context.ref, noted)],
-            AccountEvents: [context.ref(ACCOUNTS)] if wires.accounts else [],
-        }
         fold = whole(validation_fold(settings))
-        return RoutedActor(context, fold, routes, lambda state, _: _counts(state))
+        return RoutedActor(context, fold, judged(wires, context.ref), lambda state, _: _counts(state))
 
     def finest(context: ActorContext) -> FinestActor:
-        targets = [context.ref(timeframe_path(t)) for t in wires.timeframes if not t.is_activity]
+        noted = (NOTES,) if wires.recorder is not None else ()
         routes = {Withheld: [context.ref(LEDGER), *map(context.ref, noted)]}
-        return FinestActor(context, whole(reduce_fold(settings)), plan_of(settings, wires.timeframes), targets, routes)
+        return FinestActor(context, whole(reduce_fold(settings)), *feeding(wires, context.ref), routes)
 
-    def timeframe(each: Timeframe) -> Callable[[ActorContext], TimeframeActor]:
-        def start(context: ActorContext) -> TimeframeActor:
-            rules = bucket_rules(settings, each)
-            if not each.is_activity:
-                now = context.clock.wall_ns()
-                for contract in session.contracts:
-                    rules(contract).bucket(now)  # a calendar's first answer takes milliseconds: before the first tick
-            fold: Any = (
-                ActivityFold(each)
-                if each.is_activity
-                else TimeframeFold(str(each), rules, grace, lateness, emit_empty=session.emit_empty)
-            )
-            routes = {Bars: [context.ref(path) for path in readers]}
-            measured = context.ref(STATISTICS) if flags.bounded_statistics else None
-            return TimeframeActor(context, whole(fold), routes, measured)
-
-        return start
-
-    plain = flowing(settings, boxes.timeframe)
-    merge = partial(conflate, mark=True) if wires.live else conflate
-    merging = dataclasses.replace(plain, policy=Policy.CONFLATE, conflate=merge) if flags.exact_conflation else plain
     observers = [specs.child("statistics", statistics, lossy)] if flags.bounded_statistics else []
-    reducing, building, keeping = crews_of(wires)
+    reducing, _, keeping = crews_of(wires)
     observers += [
         specs.child("health", health, lossy),
         specs.child("ledger", ledger, waiting, keeping),
@@ -398,7 +465,7 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
         observers.append(specs.child("accounts", AccountsActor, waiting))
     if wires.http is not None:
         observers.append(wires.http)
-    bars = [specs.child(str(t), timeframe(t), plain if t.is_activity else merging, building) for t in wires.timeframes]
+    bars = [timeframe_child(wires, each) for each in wires.timeframes]
     pipeline = [
         specs.group("bars", bars),
         specs.child("finest", finest, flowing(settings, boxes.bars), reducing),
@@ -418,7 +485,7 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
                 health=HEALTH,
                 files=PARQUET if wires.out is not None else None,
                 statistics=STATISTICS if flags.bounded_statistics else None,
-                timeframes=tuple(timeframe_path(t) for t in wires.timeframes),
+                timeframes=lambda: tuple(timeframe_path(t) for t in wires.timeframes),
                 hub=MARKET if any(child.id == "market" for child in wires.feed) else None,
             ),
         )

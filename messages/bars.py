@@ -174,6 +174,12 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
     final: bool = True
 
 
+class Forget(msgspec.Struct, frozen=True, gc=False):
+    """Tell who keeps bars or counts them that a timeframe was removed: what is known of it goes."""
+
+    timeframe: str
+
+
 class BarColumns(msgspec.Struct, frozen=True, gc=False):
     """Final bars of one contract and timeframe as int64 columns, in order of open time. Same meaning as `Bar`."""
 

@@ -71,6 +71,13 @@ class Unsubscribed(Control, frozen=True):
     contract: str
 
 
+class TimeframesChanged(Control, frozen=True):
+    """A timeframe was added or removed: these are built from now on. What is added begins with what the log comes to,
+    so that its bars are those it would have had from the log's beginning on."""
+
+    timeframes: tuple[str, ...]
+
+
 class ClockMeasured(Control, frozen=True):
     """How far the gateway's clock is ahead of ours (ns, negative: behind), as far as its answers told, and how far that
     may be off."""
@@ -159,6 +166,7 @@ AnyControl: TypeAlias = (
     | Unsubscribed
     | TokenChanged
     | ClockMeasured
+    | TimeframesChanged
     | Gap
     | Healed
     | Unhealed

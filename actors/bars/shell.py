@@ -8,8 +8,8 @@ the incarnation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
@@ -34,21 +34,36 @@ class Updates(msgspec.Struct, frozen=True):
     every_ns: int
 
 
-class FanOut:
-    """The finest reduction with one output for each branch of the roll-up plan, each committed by itself."""
+class Receiver(Protocol):
+    """A mailbox, or the ref of one."""
 
-    def __init__(self, fold: Fold[ReduceState], plan: Sequence[Branch]) -> None:
+    def put(self, message: Any) -> bool:
+        """Put on the data lane, waiting for room."""
+
+
+class FanOut:
+    """The finest reduction with one output for each branch of the roll-up plan, each committed by itself.
+
+    `names` are those of the branches.
+    """
+
+    def __init__(self, fold: Fold[ReduceState], plan: Sequence[Branch], names: Sequence[str]) -> None:
         self._fold = fold
         self._plan = plan
+        self._names = tuple(names)
+
+    def along(self, plan: Sequence[Branch], names: Sequence[str]) -> FanOut:
+        """Return the same reduction along another plan."""
+        return FanOut(self._fold, plan, names)
 
     def initial(self) -> ReduceState:
         """As the fold's."""
         return self._fold.initial()
 
-    def step(self, state: ReduceState, messages: Sequence[Any]) -> tuple[ReduceState, Sequence[tuple[int, Reduced]]]:
-        """As the fold's, with pairs of a branch's number and what it is told."""
+    def step(self, state: ReduceState, messages: Sequence[Any]) -> tuple[ReduceState, Sequence[tuple[str, Reduced]]]:
+        """As the fold's, with pairs of a branch's name and what it is told."""
         state, outputs = self._fold.step(state, messages)
-        return state, [told for output in outputs for told in enumerate(along(self._plan, output))]
+        return state, [told for output in outputs for told in zip(self._names, along(self._plan, output), strict=True)]
 
     def split(self, messages: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]] | None:
         """As the fold's."""
@@ -58,7 +73,7 @@ class FanOut:
 class FinestActor(RoutedActor):
     """Reduces validated trades once and tells every timeframe. Any ask is answered with the committed state.
 
-    `plan` has a branch for each of `targets`, the timeframes' actors.
+    `plan` has a branch for each of `targets`, the timeframes' actors by name.
     """
 
     def __init__(
@@ -66,19 +81,26 @@ class FinestActor(RoutedActor):
         context: ActorContext,
         fold: Fold[ReduceState],
         plan: Sequence[Branch],
-        targets: Sequence[Ref],
+        targets: Mapping[str, Receiver],
         routes: Routes,
     ) -> None:
-        super().__init__(context, FanOut(fold, plan), routes, lambda state, _: state)
-        self._timeframes = tuple(targets)
+        self._fan = FanOut(fold, plan, tuple(targets))
+        super().__init__(context, self._fan, routes, lambda state, _: state)
+        self._timeframes = dict(targets)
+
+    def reroute(self, routes: Any) -> None:
+        """Take up another plan and its targets: a pair."""
+        plan, targets = routes
+        self.fold = self._fan.along(plan, tuple(targets))
+        self._timeframes = dict(targets)
 
     def emit(self, output: Any) -> None:
         """Put one reduction into one timeframe's mailbox, where it may merge with what waits there."""
         if isinstance(output, Withheld):
             super().emit(output)
             return
-        target, reduced = output
-        self._timeframes[target].put(reduced)
+        name, reduced = output
+        self._timeframes[name].put(reduced)
 
 
 class TimeframeActor(RoutedActor):

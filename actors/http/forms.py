@@ -131,7 +131,7 @@ class Board(msgspec.Struct, frozen=True):
 def session_form(views: Views) -> SessionForm:
     """Return which session it is."""
     contracts = [_contract(each) for each in views.instruments().values()]
-    return SessionForm(views.session, views.version, views.started_ns, contracts, list(views.timeframes))
+    return SessionForm(views.session, views.version, views.started_ns, contracts, list(views.timeframes()))
 
 
 def health_form(health: Health) -> Health:

@@ -223,8 +223,8 @@ class Server:
             timeframe = str(Timeframe.parse(wanted))
         except TimeframeError as error:
             return _error(400, f"timeframe: {error}")
-        if timeframe not in self._views.timeframes:
-            built = ", ".join(self._views.timeframes)
+        if timeframe not in self._views.timeframes():
+            built = ", ".join(self._views.timeframes())
             return _error(404, f"timeframe {timeframe} is not built in this session; built are: {built}")
         last = _count(request, BARS, MOST)
         if isinstance(last, str):

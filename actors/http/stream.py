@@ -94,7 +94,7 @@ class Reader:
 
     def _news_of_chart(self) -> bytes:
         instrument = self._views.instruments().get(self._contract)
-        if instrument is None or self._timeframe not in self._views.timeframes:
+        if instrument is None or self._timeframe not in self._views.timeframes():
             return b""
         reset, bars = self._follower.news(self._views.window(self._contract, self._timeframe))
         if not bars and not reset:

@@ -23,7 +23,7 @@ class Views:
         session: what tells this session from another, also from one started later on the same port.
         version: of Tickloom.
         started_ns: when it began (ns UTC).
-        timeframes: built in it, finest first.
+        timeframes: built in it at the moment, finest first.
         instruments: what is known of each contract followed, in the order they were asked for.
         window: the bars kept of a contract and timeframe; None while there are none.
         health: the session's health, token time included.
@@ -35,7 +35,7 @@ class Views:
     session: str
     version: str
     started_ns: int
-    timeframes: tuple[str, ...]
+    timeframes: Callable[[], tuple[str, ...]]
     instruments: Callable[[], Mapping[str, Instrument]]
     window: Callable[[str, str], Window | None]
     health: Callable[[], Health]

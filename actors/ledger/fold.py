@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from tickloom.messages.bars import Bars
+from tickloom.messages.bars import Bars, Forget
 from tickloom.messages.reports import Withheld
 
 
@@ -34,7 +34,7 @@ class LedgerState(msgspec.Struct, frozen=True):
     withheld: dict[str, int] = {}
 
 
-Input: TypeAlias = Bars | Withheld
+Input: TypeAlias = Bars | Withheld | Forget
 
 
 class LedgerFold:
@@ -57,6 +57,8 @@ class LedgerFold:
                     + sum(int(block.trades.sum()) for block in message.columns),
                     before.refused + message.refused,
                 )
+            elif isinstance(message, Forget):
+                entries.pop(message.timeframe, None)
             elif isinstance(message, Withheld):
                 withheld[message.path] = withheld.get(message.path, 0) + message.prints
         return LedgerState(entries, withheld), ()

@@ -6,7 +6,7 @@ is in force and what should be differ for a while at most.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -48,7 +48,8 @@ class Levers:
     Args:
         configured: the limits without pressure.
         resize: changes the bounds of a mailbox, by path.
-        history, files, publisher, timeframes, hub: whom to tell; None: there is none.
+        history, files, publisher, hub: whom to tell; None: there is none.
+        timeframes: whom of them, at the moment.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Levers:
         history: Ref,
         publisher: Ref,
         files: Ref | None,
-        timeframes: Sequence[Ref],
+        timeframes: Callable[[], Sequence[Ref]],
         hub: Ref | None = None,
     ) -> None:
         self._configured = configured
@@ -67,7 +68,7 @@ class Levers:
         self._history = history
         self._files = files
         self._publisher = publisher
-        self._timeframes = tuple(timeframes)
+        self._timeframes = timeframes
         self._hub = hub
         self._told: dict[str, Any] = {}
 
@@ -94,7 +95,7 @@ class Levers:
         updates = Updates(FEWER_NS if gives_way(policy, state, "updates") else UPDATE_NS)
         # again after each look while they give way: an actor that was restarted has forgotten it
         if self._news("timeframes", updates) or updates.every_ns != UPDATE_NS:
-            for timeframe in self._timeframes:
+            for timeframe in self._timeframes():
                 timeframe.tell(updates)
         thin = Thin(gives_way(policy, state, "quotes"), gives_way(policy, state, "depth"))
         if self._hub is not None and (self._news("hub", thin) or thin != Thin()):

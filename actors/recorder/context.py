@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from tickloom.messages.control import (
     AnyControl,
     Connected,
@@ -16,6 +18,7 @@ from tickloom.messages.control import (
     SessionStarted,
     SessionStopped,
     Subscribed,
+    TimeframesChanged,
     Unsubscribed,
 )
 
@@ -36,7 +39,10 @@ class Context:
             self.apply(record)
 
     def apply(self, record: AnyControl) -> None:
-        """Let one more record take effect. A session's start ends what the session before left behind."""
+        """Let one more record take effect. A session's start ends what the session before left behind.
+
+        Timeframes that were added or removed stand in the session's start.
+        """
         match record:
             case SessionStarted():
                 self._started, self._stopped = record, None
@@ -54,6 +60,8 @@ class Context:
                 self._subscribed[record.contract] = record
             case Unsubscribed():
                 self._subscribed.pop(record.contract, None)
+            case TimeframesChanged() if self._started is not None:
+                self._started = msgspec.structs.replace(self._started, timeframes=record.timeframes)
             case _:
                 pass
 

@@ -13,7 +13,7 @@ import msgspec
 
 from tickloom.actors.bars.blocks import rows_of
 from tickloom.actors.bars.history import History
-from tickloom.messages.bars import Bar, BarColumns, Bars
+from tickloom.messages.bars import Bar, BarColumns, Bars, Forget
 from tickloom.messages.market import Instrument
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Latest(msgspec.Struct, frozen=True):
     closes: dict[str, list[float]]
 
 
-Input: TypeAlias = Bars | Instrument | Keep
+Input: TypeAlias = Bars | Instrument | Keep | Forget
 
 
 class HistoryFold:
@@ -110,6 +110,8 @@ class HistoryFold:
                     key: msgspec.structs.replace(window, history=window.history.bounded(keep.rows, share))
                     for key, window in windows.items()
                 }
+            elif isinstance(message, Forget):
+                windows = {key: window for key, window in windows.items() if key[1] != message.timeframe}
             elif isinstance(message, Bars):
                 for contract, own in _by_contract(message).items():
                     key = (contract, message.timeframe)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from tickloom.actors.bars.blocks import rows_of
 from tickloom.actors.publishing import Publisher, Subscription
 from tickloom.messages.bars import Bar, Bars
@@ -26,8 +28,24 @@ class BarSubscription(Subscription):
         return not self.contract or bar.contract == self.contract
 
 
+class End(msgspec.Struct, frozen=True):
+    """Ask the publisher to end the subscriptions to one timeframe: it was removed."""
+
+    timeframe: str
+
+
 class PublisherActor(Publisher[BarSubscription]):
     """Receives `Bars` of every timeframe and delivers closed and revised bars, and updates to those who want them."""
+
+    def on_control(self, message: Any) -> Any:
+        """End those of a timeframe; otherwise as any publisher."""
+        if not isinstance(message, End):
+            return super().on_control(message)
+        ended = [each for each in self.subscriptions if each.timeframe == message.timeframe]
+        for each in ended:
+            each.mailbox.drain(f"timeframe {message.timeframe} was removed")
+        self._keep(tuple(each for each in self.subscriptions if each not in ended))
+        return len(self.subscriptions)
 
     def deliver(self, message: Any) -> Any:
         """Offer the bars, one by one."""

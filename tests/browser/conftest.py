@@ -220,7 +220,7 @@ def _flagged_views() -> Views:
         session="flagged",
         version="0.0.0",
         started_ns=start,
-        timeframes=("1s", "1m"),
+        timeframes=lambda: ("1s", "1m"),
         instruments=lambda: {"MNQ": Instrument("MNQ", 1, 4, "F.US.MNQ", "MNQZ5", "Micro E-mini Nasdaq-100")},
         window=lambda contract, timeframe: window if timeframe == "1s" else None,
         health=lambda: health,

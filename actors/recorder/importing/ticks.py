@@ -327,6 +327,7 @@ def _write(
     try:
         with LogWriter(partial, session="import", options=_OPTIONS, program=program) as writer:
             writer.append([Numbered(1, msgspec.structs.replace(start, recv_ns=begin))], 0)
+            writer.flush(0)  # in a batch of its own: damage to the first ticks does not cost the start
             seq = 2
             for at in range(0, len(recv), _ROWS):
                 frames = _frames(recv, prints, at, min(at + _ROWS, len(recv)))

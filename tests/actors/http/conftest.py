@@ -172,7 +172,7 @@ class World:
             session=session,
             version="1.2.3",
             started_ns=SECOND,
-            timeframes=("1s", "1m"),
+            timeframes=lambda: ("1s", "1m"),
             instruments=lambda: self.instruments,
             window=lambda contract, timeframe: self.history.windows.get((contract, timeframe)),
             health=lambda: self.health,

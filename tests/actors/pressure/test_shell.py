@@ -62,7 +62,7 @@ class World:
                 history=context.ref("/history"),
                 publisher=context.ref("/publisher"),
                 files=context.ref("/files"),
-                timeframes=[context.ref("/timeframe")],
+                timeframes=lambda: [context.ref("/timeframe")],
                 hub=context.ref("/hub"),
             )
             return PressureActor(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import msgspec
+
 from tickloom.actors.recorder.context import Context
 from tickloom.messages.control import (
     Beat,
@@ -8,6 +10,7 @@ from tickloom.messages.control import (
     Gap,
     SessionStopped,
     Subscribed,
+    TimeframesChanged,
     TokenChanged,
     Unsubscribed,
 )
@@ -33,6 +36,15 @@ def test_a_start_ends_what_the_session_before_left_behind(kit):
     again = kit.started(99)
     context = Context([kit.started(), connected(1), subscribed(kit, "A"), again])
     assert context.records() == (again,)
+
+
+def test_timeframes_that_come_and_go_stand_in_the_sessions_start(kit):
+    changes = [TimeframesChanged(recv_ns=6, timeframes=names) for names in (("1s", "2s"), ("2s",))]
+    context = Context([kit.started(), *changes])
+    (start,) = context.records()
+    assert start == msgspec.structs.replace(kit.started(), timeframes=("2s",))
+    assert Context(changes).records() == ()
+    assert Context([*context.records(), again := kit.started(99)]).records() == (again,)
 
 
 def test_the_last_word_on_a_contract_counts(kit):
