@@ -1,7 +1,8 @@
 """What decoding costs: nanoseconds a print, from frames as the gateway sends them, against a plain client's way.
 
 Run: `python benchmarks/decode.py [--json]`. Each case decodes 512 frames, the most a connection hands over at once; the
-figure is the best of nine rounds. The peer does what a plain client does: `json.loads` of each message, the stamp by
+figure is the best of nine rounds. The last lines are for logs, whose frames come thousands at a time: read together
+(`tickloom.actors.connection.alike`) and one by one; *varied* has three contracts, and prices, stamps and volumes of many lengths. The peer does what a plain client does: `json.loads` of each message, the stamp by
 `datetime.fromisoformat` (which loses the seventh digit), and the same lists at the end. Both run in turn on the same
 machine, so read the ratio.
 """
@@ -11,16 +12,35 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import random
 import time
 from collections.abc import Callable
 from datetime import datetime
 
+from tickloom.actors.connection.alike import ENOUGH
 from tickloom.actors.connection.decode import Decoder
 from tickloom.messages.signalr import SignalRProtocol
 from tickloom.messages.stamps import format_stamp
 
 FRAMES = 512
 START = 1_750_000_000_000_000_000
+
+
+def varied(count: int) -> list[bytes]:
+    """Frames of one print each, written in as many ways as a market that trims its noughts."""
+    rng, made, ts = random.Random(1), [], START
+    for _ in range(count):
+        ts += rng.randrange(200_000)
+        stamp = f"{format_stamp(ts - ts % 10**9)[:-1]}.{ts % 10**9 // 100:07}".rstrip("0")
+        symbol = rng.choice(("ENQ", "EP", "GCE"))
+        print_ = (
+            f'{{"symbolId":"F.US.{symbol}","price":{20_997 + rng.randrange(4) * 0.25:g},"timestamp":"{stamp}+00:00",'
+            f'"type":{rng.randrange(2)},"volume":{rng.choice((1, 1, 1, 2, 3, 5, 10, 12, 100))}}}'
+        )
+        made.append(
+            f'{{"type":1,"target":"GatewayTrade","arguments":["CON.F.US.{symbol}.U25",[{print_}]]}}\x1e'.encode()
+        )
+    return made
 
 
 def frames(prints: int, zones: tuple[str, ...], step_ns: int = 130_700) -> list[bytes]:
@@ -50,6 +70,13 @@ def best(work: Callable[[], object], rounds: int = 9) -> float:
         work()
         fastest = min(fastest, time.perf_counter() - began)
     return fastest
+
+
+def decoding(payloads: list[bytes], at_once: int) -> float:
+    """Nanoseconds a frame, so many frames at once."""
+    decoder, stamps = Decoder(), [0] * at_once
+    parts = [payloads[i : i + at_once] for i in range(0, len(payloads), at_once)]
+    return best(lambda: [decoder.decode("market/1", part, stamps, stamps) for part in parts]) / len(payloads) * 1e9
 
 
 def plain(payloads: list[bytes]) -> None:
@@ -109,6 +136,14 @@ def main() -> None:
     alone = best(lambda: [small.decode("market/1", [payload], [0], [0]) for payload in single]) / FRAMES * 1e9
     results["one frame a batch"] = {"decode_ns": alone}
     print(f"{'one frame a batch (a quiet market)':42} {alone:7.0f}")
+    for name, payloads in (
+        ("of a log, 4,096 frames alike", single * (ENOUGH // FRAMES)),
+        ("of a log, 4,096 frames varied", varied(ENOUGH)),
+        ("of a log, 32,768 frames varied", varied(8 * ENOUGH)),
+    ):
+        whole, each = (decoding(payloads, at_once) for at_once in (len(payloads), FRAMES))
+        results[name] = {"decode_ns": whole, "one_by_one_ns": each, "ratio": each / whole}
+        print(f"{name:42} {whole:7.0f}   one by one {each:7.0f}   {each / whole:4.1f} times")
     if wanted.json:
         print(json.dumps(results))
 

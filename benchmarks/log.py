@@ -28,19 +28,20 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv, ipc
 
+import tickloom
 from tickloom.actors.connection.decode import Decoder
 from tickloom.actors.recorder.compaction import compact
 from tickloom.actors.recorder.importing.ticks import import_ticks
 from tickloom.actors.recorder.reader import LogReader
 from tickloom.actors.recorder.unpacking import columns_needed
 from tickloom.actors.recorder.writer import LogOptions, LogWriter
-from tickloom.messages.control import Beat
+from tickloom.messages.control import Beat, SessionStarted
 from tickloom.messages.intake import Frames, Numbered
-from tickloom.messages.market import NS, Prints
+from tickloom.messages.market import NS, Instrument, Prints
 from tickloom.messages.records import SCHEMA, BatchNote
 
 CONTRACT = "CON.F.US.MNQ.Z25"
-START = 1_700_000_000 * NS
+START = 1_753_105_500 * NS  # 2025-07-21T13:45:00Z, the minute of `_FRAME`
 MS = NS // 1000
 _FRAME = (
     b'{"type":1,"target":"GatewayTrade","arguments":["CON.F.US.MNQ.Z25",[{"symbolId":"F.US.MNQ","price":%.2f,'
@@ -179,14 +180,17 @@ def replay(place: Path, ticks: int) -> None:
             pyarrow_per_cpu_second=count / peer[1] / 1e6,
             ratio_of_cpu=peer[1] / ours[1],
         )
-    log = make(place / "replay", count, rows=65_536, payloads=True)
-    seconds, used = (min(times) for times in zip(*(again(log) for _ in range(3)), strict=True))
-    say(
-        bench="replay",
-        log="compacted, raw, decoded again",
-        million_ticks_per_second=count / seconds / 1e6,
-        million_ticks_per_cpu_second=count / used / 1e6,
-    )
+    log = receive(place / "replay", count)
+    compact(log)
+    cases_again = [("decoded again", again), ("decoded again, compared, and bars of eight timeframes", verified)]
+    for name, work_again in cases_again:
+        seconds, used = (min(times) for times in zip(*(work_again(log) for _ in range(3)), strict=True))
+        say(
+            bench="replay",
+            log=f"compacted, raw, {name}",
+            million_ticks_per_second=count / seconds / 1e6,
+            million_ticks_per_cpu_second=count / used / 1e6,
+        )
     log = make(place / "replay", count, rows=500, payloads=True)
     before = read(log, raw=False)[1]
     began = time.perf_counter()
@@ -199,6 +203,30 @@ def replay(place: Path, ticks: int) -> None:
     )
 
 
+def receive(directory: Path, ticks: int) -> Path:
+    """Write what a session would have written that received frames of one print each, 100 at a time."""
+    shutil.rmtree(directory, ignore_errors=True)
+    decoder = Decoder()
+    timeframes = ("1s", "5s", "15s", "1m", "5m", "15m", "1h", "1d")
+    instrument = Instrument(CONTRACT, 1, 4)
+    with LogWriter(directory, session="bench", options=LogOptions(segment_ns=0, sync_ns=2**62)) as writer:
+        start = SessionStarted(recv_ns=START, version="", settings={}, instruments=(instrument,), timeframes=timeframes)
+        writer.append([Numbered(1, start)], 0)
+        seq = 2
+        for at in range(0, ticks, 10_000):
+            made = feed(min(10_000, ticks - at), at, payloads=True, arrays=False)
+            assert made.payloads is not None
+            for first in range(0, len(made), 100):
+                part = slice(first, first + 100)
+                columns = (made.payloads[part], made.recv_ns[part], made.mono_ns[part])
+                item = decoder.decode("market/1", *columns)
+                writer.append([Numbered(seq, item)], 0)
+                seq += len(item)
+            writer.append([Numbered(seq, Beat(recv_ns=int(made.recv_ns[-1])))], 0)
+            seq += 1
+    return directory
+
+
 def read(log: Path, *, raw: bool) -> tuple[float, float]:
     """Read a log to items; return the seconds it took, by the clock and of CPU."""
     began, cpu = time.perf_counter(), time.process_time()
@@ -209,7 +237,7 @@ def read(log: Path, *, raw: bool) -> tuple[float, float]:
 
 
 def again(log: Path) -> tuple[float, float]:
-    """Read a log and decode its frames again, as `--verify` does; return the seconds it took, by the clock and of CPU."""
+    """Read a log and decode its frames again; return the seconds it took, by the clock and of CPU."""
     decoder = Decoder(0)
     began, cpu = time.perf_counter(), time.process_time()
     with LogReader(log) as reader:
@@ -217,6 +245,13 @@ def again(log: Path) -> tuple[float, float]:
             frames = numbered.item
             if isinstance(frames, Frames) and frames.payloads is not None:
                 decoder.decode(frames.source, frames.payloads, frames.recv_ns, frames.mono_ns)
+    return time.perf_counter() - began, time.process_time() - cpu
+
+
+def verified(log: Path) -> tuple[float, float]:
+    """Replay a log with `--verify`; return the seconds it took, by the clock and of CPU."""
+    began, cpu = time.perf_counter(), time.process_time()
+    tickloom.replay(log, verify=True)
     return time.perf_counter() - began, time.process_time() - cpu
 
 

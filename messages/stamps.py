@@ -82,7 +82,9 @@ def format_stamp(ns: int) -> str:
 
 # ------------------------------------------------------------------------------------------ many at once
 
-_WIDTH = 36  # the longest stamp has 35 characters; one more shows what is too long
+STAMP_WIDTH = 36
+"""Columns of a block of stamps: the longest has 35 characters; one more shows what is too long."""
+
 _SMALL = 48  # below this many stamps a loop beats the fixed cost of the numpy calls
 _REMEMBERED = 1024
 _FORMS = 4  # how many minutes or layouts a batch may mix before the general way is the faster one
@@ -90,7 +92,7 @@ _FORMS = 4  # how many minutes or layouts a batch may mix before the general way
 _SEPARATORS = np.array([4, 7, 10, 13, 16])
 _MARKS = np.frombuffer(b"--T::", dtype=np.uint8)
 _DIGITS = np.array([0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18])
-_DATE_TIME = np.zeros((14, 4))  # columns: yyyymmdd, hour, minute, second; float64 for BLAS, exact below 2**53
+_DATE_TIME = np.zeros((14, 4))  # columns: yyyymmdd, hour, minute, second; float64, exact below 2**53
 _DATE_TIME[:8, 0] = [1e7, 1e6, 1e5, 1e4, 1e3, 1e2, 1e1, 1]
 _DATE_TIME[8:10, 1] = _DATE_TIME[10:12, 2] = _DATE_TIME[12:14, 3] = [10, 1]
 _FRACTION = np.array([10.0**power for power in range(8, -1, -1)])
@@ -99,15 +101,25 @@ _TAIL = np.arange(7)
 _MINUTE = 60 * NS
 
 
+def weigh(digits: NDArray[np.uint8], weights: FloatArray) -> FloatArray:
+    """Return the sum of the columns times their weights, a row each.
+
+    Not by a matrix product: for large batches that starts a thread for each core, which go on spinning afterwards.
+    """
+    total: FloatArray = np.einsum("ij,j->i", digits.astype(np.float64), weights)
+    return total
+
+
 class _Form(NamedTuple):
     """What the stamps of one minute that are written alike have in common.
 
     A row is of this form if `row - low <= span` in every byte: literal bytes have a span of 0, digits one of 9. The
-    differences at the digits, times `weights`, are its nanoseconds after `base`.
+    differences at its digits (`at`), times `weights`, are its nanoseconds after `base`.
     """
 
     low: NDArray[np.uint8]
     span: NDArray[np.uint8]
+    at: IntArray
     weights: FloatArray
     base: int
 
@@ -159,13 +171,13 @@ class StampParser:
         if len(texts) < _SMALL:
             return self._loop(texts)
         try:
-            block = np.array(texts, dtype=f"S{_WIDTH}")
+            block = np.array(texts, dtype=f"S{STAMP_WIDTH}")
         except UnicodeEncodeError:  # something that is not ASCII: find out which
             return self._loop(texts)
-        chars = block.view(np.uint8).reshape(len(texts), _WIDTH)
+        chars = block.view(np.uint8).reshape(len(texts), STAMP_WIDTH)
         if int(np.count_nonzero(chars)) != sum(map(len, texts)):  # one was cut, or holds a NUL
             return self._loop(texts)
-        return self._alike(texts, chars)
+        return self.block(chars)
 
     def _loop(self, texts: Sequence[str]) -> tuple[list[int], list[int]]:
         values = []
@@ -178,22 +190,25 @@ class StampParser:
             values.append(ns)
         return values, bad
 
-    def _alike(self, texts: Sequence[str], chars: NDArray[np.uint8]) -> tuple[IntArray, list[int]]:
-        """Parse a batch form by form: the first row left gives the form, and all rows of it are parsed at once."""
-        values = np.zeros(len(texts), dtype=np.int64)
+    def block(self, chars: NDArray[np.uint8]) -> tuple[IntArray, list[int]]:
+        """Return the same as `many` for stamps that are rows of `STAMP_WIDTH` ASCII characters, filled up with NUL.
+
+        Form by form: the first row left gives the form, and all rows of it are parsed at once.
+        """
+        values = np.zeros(len(chars), dtype=np.int64)
         bad: list[int] = []
         left: IntArray | None = None  # the rows not yet parsed; None: all
         for _ in range(_FORMS):
             first = 0 if left is None else int(left[0])
-            form = self._form(texts[first])
+            form = self._form(chars[first].tobytes().rstrip(b"\0").decode("ascii"))
             if form is None:
                 bad.append(first)
-                left = np.arange(1, len(texts)) if left is None else left[1:]
+                left = np.arange(1, len(chars)) if left is None else left[1:]
             else:
                 rows = chars if left is None else chars[left]
                 digits = rows[:, : len(form.low)] - form.low  # wraps below `low`
                 fit = digits <= form.span
-                ns = digits.astype(np.float64) @ form.weights
+                ns = weigh(digits[:, form.at], form.weights)
                 within = ns < _MINUTE  # a 61st second is none
                 if left is None and fit.all() and within.all():
                     return ns.astype(np.int64) + form.base, bad
@@ -204,7 +219,7 @@ class StampParser:
             if not len(left):
                 return values, sorted(bad)
         assert left is not None
-        values[left], wrong = self._block(chars[left])
+        values[left], wrong = self._any_form(chars[left])
         return values, sorted([*bad, *left[wrong].tolist()])
 
     def _form(self, text: str) -> _Form | None:
@@ -223,22 +238,21 @@ class StampParser:
         low = np.zeros(len(text) + 1, dtype=np.uint8)  # one byte more: the end must be the end
         low[:-1] = np.frombuffer(text.encode(), dtype=np.uint8)
         span = np.zeros(len(low), dtype=np.uint8)
-        weights = np.zeros(len(low))
         at = np.array([17, 18, *range(20, 20 + places)])
         low[at], span[at] = _ZERO, 9
-        weights[at] = [10.0 * NS, 1.0 * NS, *_FRACTION[:places]]
+        weights = np.array([10.0 * NS, 1.0 * NS, *_FRACTION[:places]])
         if len(self._forms) >= _REMEMBERED:
             self._forms.clear()
-        form = self._forms[key] = _Form(low, span, weights, base)
+        form = self._forms[key] = _Form(low, span, at, weights, base)
         return form
 
-    def _block(self, chars: NDArray[np.uint8]) -> tuple[IntArray, list[int]]:
+    def _any_form(self, chars: NDArray[np.uint8]) -> tuple[IntArray, list[int]]:
         rows = len(chars)
         digits = chars - _ZERO  # wraps: what is no digit is above 9
         good = (chars[:, _SEPARATORS] == _MARKS).all(axis=1)
         fields = digits[:, _DIGITS]
         good &= (fields <= 9).all(axis=1)
-        parts = fields.astype(np.float64) @ _DATE_TIME
+        parts = np.einsum("ij,jk->ik", fields.astype(np.float64), _DATE_TIME)
         ymd, hour, minute, second = (parts[:, column] for column in range(4))
         good &= (hour < 24) & (minute < 60) & (second < 60)
 
@@ -246,10 +260,10 @@ class StampParser:
         run = np.logical_and.accumulate(digits[:, 20:30] <= 9, axis=1)
         places = run.sum(axis=1)
         good &= ~point | ((places >= 1) & (places <= 9))
-        fraction = np.where(run[:, :9], digits[:, 20:29], 0).astype(np.float64) @ _FRACTION
+        fraction = np.einsum("ij,j->i", np.where(run[:, :9], digits[:, 20:29], 0).astype(np.float64), _FRACTION)
         end = np.where(point, 20 + places, 19)
-        good &= end <= _WIDTH - 7
-        end = np.minimum(end, _WIDTH - 7)
+        good &= end <= STAMP_WIDTH - 7
+        end = np.minimum(end, STAMP_WIDTH - 7)
         first = int(end[0])
         if (end == first).all():
             tail, marks = digits[:, first : first + 7], chars[:, first : first + 7]

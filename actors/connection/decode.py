@@ -6,7 +6,8 @@ gives the same prints with the same tick numbers however they are grouped into b
 
 Theory of operation. A payload is whole messages, each ended by 0x1e (see `tickloom.messages.signalr`). Nearly all are
 one `GatewayTrade`; a typed decoder takes such a message in one call or refuses it, and only what is refused is taken
-apart. The stamps of a batch are parsed together. Small batches stay lists, large ones become arrays.
+apart. The stamps of a batch are parsed together. Small batches stay lists, large ones become arrays. Of hundreds of
+frames at once, those that differ in digits alone are read together before that (`alike`).
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
+from tickloom.actors.connection.alike import ENOUGH, Alike, FormReader
 from tickloom.actors.connection.elements import MAX_FAULTS, Fault, read_message
 from tickloom.messages.intake import Frames
-from tickloom.messages.market import Depth, Ints, Malformed, Prints, Quote, as_list
+from tickloom.messages.market import Depth, Ints, Malformed, Prints, Quote, as_int64, as_list
 from tickloom.messages.projectx import WirePrint
 from tickloom.messages.signalr import SEPARATOR
 from tickloom.messages.stamps import StampParser
@@ -49,6 +51,15 @@ _trade = msgspec.json.Decoder(_TradeMessage).decode
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # ValidationError is a DecodeError
 
 
+def _plain(payload: bytes) -> str | None:
+    """Return the contract of a payload that is one message with one print, or None."""
+    try:
+        arguments = _trade(payload[:-1]).arguments
+    except _REFUSED:
+        return None
+    return arguments.contract if len(arguments.prints) == 1 else None
+
+
 class _Batch:
     """What is gathered while the frames of one batch are gone through."""
 
@@ -75,6 +86,7 @@ class Decoder:
     def __init__(self, first_tick: int = 0) -> None:
         self.next_tick = first_tick
         self._stamps = StampParser()
+        self._forms = FormReader(_plain, self._stamps)
         self._contracts: dict[str, int] = {}
 
     def decode(
@@ -92,7 +104,8 @@ class Decoder:
         batch = _Batch()
         trades, frames = batch.trades, batch.frames
         market = not source.startswith(USER_SOURCE)
-        for index, payload in enumerate(payloads):
+        alike = self._forms.read(payloads) if market and len(payloads) >= ENOUGH else None
+        for index, payload in enumerate(payloads) if alike is None else [(i, payloads[i]) for i in alike.rest]:
             if not market:
                 self._messages(index, payload, batch, market=False)
                 continue
@@ -102,14 +115,20 @@ class Decoder:
                 self._messages(index, payload, batch)
             else:
                 frames.append(index)
-        prints = self._columns(batch, admit) if trades else None
+        prints = self._columns(batch) if trades else None
+        if alike is not None:
+            prints = self._together(alike, prints)
+        if prints is not None:
+            if admit is not None:
+                prints = _admitted(prints, admit, batch)
+            self.next_tick += len(prints)
         batch.malformed.sort(key=_by_frame)
         return Frames(
             source,
             recv_ns,
             mono_ns,
             payloads,
-            prints,
+            prints if prints else None,
             tuple(batch.quotes),
             tuple(batch.depth),
             tuple(batch.malformed),
@@ -141,7 +160,7 @@ class Decoder:
                 batch.events.append((frame, target, payload_json))
             batch.malformed += [_malformed(frame, fault) for fault in found.faults]
 
-    def _columns(self, batch: _Batch, admit: Admit | None) -> Prints | None:
+    def _columns(self, batch: _Batch) -> Prints | None:
         trades, frames = batch.trades, batch.frames
         rows = [row for message in trades for row in message.prints]
         if not rows:
@@ -154,10 +173,16 @@ class Decoder:
             _condemn(bad, rows, as_list(prints.frame), batch)
             without = set(bad)
             prints = _chosen(prints, [row for row in range(len(rows)) if row not in without])
-        if admit is not None:
-            prints = _admitted(prints, admit, batch)
-        self.next_tick += len(prints)
-        return prints if len(prints) else None
+        return prints
+
+    def _together(self, alike: Alike, others: Prints | None) -> Prints:
+        """Return the prints that were read together, with the others among them where their frames were."""
+        table = self._contracts
+        which = np.array([table.setdefault(name, len(table)) for name in alike.contracts], np.int64)[alike.contract]
+        found = Prints(
+            tuple(table), which, alike.ts_ns, alike.price, alike.size, alike.side, alike.message, self.next_tick
+        )
+        return found if others is None else _merged(found, others)
 
     def _indices(self, trades: list[_TradeArguments]) -> list[int]:
         """Return the index of each message's contract in the table, which grows until it is started afresh."""
@@ -168,6 +193,25 @@ class Decoder:
             return [table[message.contract] for message in trades]
         except KeyError:
             return [table.setdefault(message.contract, len(table)) for message in trades]
+
+
+def _merged(one: Prints, other: Prints) -> Prints:
+    """Return the prints of both in the order of their frames, none of which has prints in both."""
+    order = np.argsort(np.concatenate((as_int64(one.frame), as_int64(other.frame))), kind="stable")
+
+    def column(mine: Any, theirs: Any) -> Any:
+        return np.concatenate((mine, theirs))[order]
+
+    return Prints(
+        one.contracts,
+        column(one.contract, other.contract),
+        column(one.ts_ns, other.ts_ns),
+        column(one.price, other.price),
+        column(one.size, other.size),
+        column(one.side, other.side),
+        column(one.frame, other.frame),
+        one.first_tick,
+    )
 
 
 def _as_lists(
