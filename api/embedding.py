@@ -26,6 +26,7 @@ from tickloom.engine import STREAM_CAPACITY, Engine
 from tickloom.errors import UsageError
 from tickloom.messages.bars import Bar
 from tickloom.messages.market import Instrument
+from tickloom.streams import pace_ns
 from tickloom.supervision import Actor, ActorContext, ChildSpec, MailboxSpec, Policy, Ref, Restart, SupervisorSpec
 from tickloom.wiring import APP, PUBLISHER, Specs
 
@@ -41,6 +42,7 @@ class Feeding:
     contract: str
     timeframe: str
     partial: bool
+    every_ns: int
 
 
 class Embedding:
@@ -107,19 +109,22 @@ class Embedding:
                 raise
         return f"{APP}/{spec.id}"
 
-    def deliver(self, path: str, contract: str = "", timeframe: str = "", *, partial: bool = False) -> None:
+    def deliver(
+        self, path: str, contract: str = "", timeframe: str = "", *, partial: bool = False, every: float = 0.0
+    ) -> None:
         """Put bars into the mailbox of the actor at `path` from now on, a `Bar` a message, by that mailbox's policy.
 
         Args:
             path: an actor's, as `add_actor` returned it.
             contract, timeframe: which; empty means all of them.
             partial: updates of open bars too.
+            every: least seconds between two updates of one contract and timeframe; the latest is shown.
 
         Raises:
-            UsageError: the timeframe is not built, or the contract was never followed.
+            UsageError: the timeframe is not built, the contract was never followed, or `every` is below 0.
             NoSuchPlace: there is no actor at this path.
         """
-        feeding = Feeding(path, contract, timeframe, partial)
+        feeding = Feeding(path, contract, timeframe, partial, pace_ns(every, partial=partial))
         engine = self._engine_or_none()
         if engine is None:
             self._app_feedings.append(feeding)
@@ -133,6 +138,7 @@ class Embedding:
         timeframe: str = "",
         *,
         partial: bool = False,
+        every: float = 0.0,
         capacity: int = STREAM_CAPACITY,
         name: str = "",
     ) -> str:
@@ -142,6 +148,7 @@ class Embedding:
             sink: an object with `on_bars`, and if it wants `open` and `close`; see `tickloom.Sink`.
             contract, timeframe: which; empty means all of them.
             partial: updates of open bars too.
+            every: least seconds between two updates of one contract and timeframe; the latest is shown.
             capacity: bars held while it is busy or its breaker is open; beyond it the oldest go, counted.
             name: the actor's; by default made from the class.
 
@@ -153,7 +160,9 @@ class Embedding:
             raise UsageError(f"{type(sink).__name__} is no sink: it needs a method on_bars(bars)")
         name = name or self._name_for(type(sink).__name__)
         spec = self._spec(name, lambda context: SinkActor(context, sink), capacity)
-        return self._hang(dataclasses.replace(spec, max_batch=MOST_AT_ONCE), contract, timeframe, partial=partial)
+        return self._hang(
+            dataclasses.replace(spec, max_batch=MOST_AT_ONCE), contract, timeframe, partial=partial, every=every
+        )
 
     def on_bar(
         self,
@@ -162,6 +171,7 @@ class Embedding:
         timeframe: str = "",
         *,
         partial: bool = False,
+        every: float = 0.0,
         capacity: int = STREAM_CAPACITY,
         name: str = "",
     ) -> str:
@@ -183,7 +193,7 @@ class Embedding:
         name = name or self._name_for(getattr(callback, "__name__", type(callback).__name__))
         spec = self._spec(name, lambda context: CallbackActor(context, callback, loop), capacity)
         spec = dataclasses.replace(spec, max_batch=1, poison_after=1, restart=Restart.TRANSIENT)
-        return self._hang(spec, contract, timeframe, partial=partial)
+        return self._hang(spec, contract, timeframe, partial=partial, every=every)
 
     def remove(self, path: str) -> None:
         """End an actor, sink or callback of the program, after what is in its mailbox.
@@ -244,18 +254,25 @@ class Embedding:
     def _spec(self, name: str, start: Callable[[ActorContext], Actor], capacity: int) -> ChildSpec:
         return self._specs().child(name, start, MailboxSpec(capacity=capacity, policy=Policy.DROP_OLDEST))
 
-    def _hang(self, spec: ChildSpec, contract: str, timeframe: str, *, partial: bool) -> str:
+    def _hang(self, spec: ChildSpec, contract: str, timeframe: str, *, partial: bool, every: float) -> str:
         engine = self._engine_or_none()
         if engine is not None:
             self._check_bars(engine, contract, timeframe)
+        pace_ns(every, partial=partial)
         path = self.add_actor(spec)
-        self.deliver(path, contract, timeframe, partial=partial)
+        self.deliver(path, contract, timeframe, partial=partial, every=every)
         return path
 
     def _begin_feeding(self, engine: Engine, feeding: Feeding, *, at_once: bool) -> None:
         self._check_bars(engine, feeding.contract, feeding.timeframe)
         timeframe = engine.known(feeding.timeframe) if feeding.timeframe else ""
-        delivery = Delivery(engine.tree.ref(feeding.path), feeding.contract, timeframe, partial=feeding.partial)
+        delivery = Delivery(
+            engine.tree.ref(feeding.path),
+            feeding.contract,
+            timeframe,
+            partial=feeding.partial,
+            every_ns=feeding.every_ns,
+        )
         publisher = engine.tree.ref(PUBLISHER)
         if at_once:
             publisher.ask(Subscribe(delivery))

@@ -28,7 +28,7 @@ from tickloom.actors.validation.fold import Counts, ValidationState
 from tickloom.config.timeframes import Timeframe
 from tickloom.errors import UsageError
 from tickloom.messages.reports import Health, Statistics
-from tickloom.streams import AccountStream, BarStream
+from tickloom.streams import AccountStream, BarStream, pace_ns
 from tickloom.summary import Summary
 from tickloom.supervision import NOTHING, ActorDead, ActorView, Clock, StopReport, Tree, TreeStopped
 from tickloom.supervision.faults import FaultPlan
@@ -308,14 +308,18 @@ class Engine:
         """
         return self.history().windows.get((contract, self.known(timeframe)), Window(NONE_KEPT))
 
-    def stream(self, contract: str, timeframe: str, *, partial: bool, capacity: int) -> BarStream:
+    def stream(self, contract: str, timeframe: str, *, partial: bool, every: float = 0.0, capacity: int) -> BarStream:
         """Subscribe to bars.
 
         Raises:
-            UsageError: the timeframe is not built here, or the session has ended.
+            UsageError: the timeframe is not built here, `every` is no time between updates, or the session has ended.
         """
         subscription = BarSubscription(
-            contract, self.known(timeframe) if timeframe else "", partial=partial, capacity=capacity
+            contract,
+            self.known(timeframe) if timeframe else "",
+            partial=partial,
+            capacity=capacity,
+            every_ns=pace_ns(every, partial=partial),
         )
         publisher = self.tree.ref(PUBLISHER)
         if self._ended:

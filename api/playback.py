@@ -193,14 +193,20 @@ class Playback:
         return tuple(str(each) for each in self._running().engine.wires.timeframes)
 
     def bars(
-        self, contract: str = "", timeframe: str = "", *, partial: bool = False, capacity: int = STREAM_CAPACITY
+        self,
+        contract: str = "",
+        timeframe: str = "",
+        *,
+        partial: bool = False,
+        every: float = 0.0,
+        capacity: int = STREAM_CAPACITY,
     ) -> BarStream:
         """Return a stream of bars, as `Session.bars` does. It ends with the log.
 
         Raises:
             UsageError: the timeframe is not built, or it has ended.
         """
-        return self._running().engine.stream(contract, timeframe, partial=partial, capacity=capacity)
+        return self._running().engine.stream(contract, timeframe, partial=partial, every=every, capacity=capacity)
 
     def table(self, contract: str, timeframe: str, last: int | None = None) -> pa.Table:
         """Return closed bars as an Arrow table, as `Session.table` does.

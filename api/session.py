@@ -372,21 +372,30 @@ class Session(Embedding):
     # --- reading ------------------------------------------------------------
 
     def bars(
-        self, contract: str = "", timeframe: str = "", *, partial: bool = False, capacity: int = STREAM_CAPACITY
+        self,
+        contract: str = "",
+        timeframe: str = "",
+        *,
+        partial: bool = False,
+        every: float = 0.0,
+        capacity: int = STREAM_CAPACITY,
     ) -> BarStream:
         """Return a stream of closed and revised bars, for `for` or `async for`.
 
         Args:
             contract, timeframe: which; empty means all of them.
             partial: updates of open bars too (`Bar.final` is False), at most 20 a second of each timeframe.
+            every: least seconds between two updates of one contract and timeframe; of what came between the latest
+                is shown. 0: as they come.
             capacity: bars held for a slow reader; beyond it the oldest go and `BarStream.dropped` counts them.
 
         Raises:
-            UsageError: the timeframe is not built, or the contract was never followed: it would wait for ever.
+            UsageError: the timeframe is not built, or the contract was never followed: it would wait for ever; or
+                `every` is below 0, or given without `partial`.
         """
         if contract:
             self._check(contract)
-        return self._running().stream(contract, timeframe, partial=partial, capacity=capacity)
+        return self._running().stream(contract, timeframe, partial=partial, every=every, capacity=capacity)
 
     def account_events(self, account: int | None = None, *, capacity: int = STREAM_CAPACITY) -> AccountStream:
         """Return a stream of what the user hub says of accounts, for `for` or `async for`: typed, in order.

@@ -12,13 +12,29 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+from tickloom.errors import UsageError
 from tickloom.messages.accounts import AccountEvent
 from tickloom.messages.bars import Bar
+from tickloom.messages.market import NS
 from tickloom.supervision import Mailbox
 from tickloom.supervision.envelopes import Status
 
 T = TypeVar("T")
 _AT_ONCE = 256
+LONGEST_PACE_S = 86_400
+
+
+def pace_ns(every: float, *, partial: bool) -> int:
+    """Return the least time between two updates of an open bar, in ns, that a subscriber asked for in seconds.
+
+    Raises:
+        UsageError: it is no such time, or no updates were asked for.
+    """
+    if not 0 <= every <= LONGEST_PACE_S:
+        raise UsageError(f"every={every!r} is no time between updates: say seconds, from 0 to {LONGEST_PACE_S}")
+    if every and not partial:
+        raise UsageError(f"every={every!r} is for updates of open bars: ask for those with partial=True")
+    return round(every * NS)
 
 
 class Stream(Generic[T]):

@@ -21,20 +21,25 @@ import resource
 import secrets
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
+import pyarrow as pa
 
 import tickloom
 from tickloom import wiring
 from tickloom.actors.bars.shell import TimeframeActor
 from tickloom.actors.recorder.reader import LogReader
+from tickloom.actors.recorder.wire import UnitEncoder
 from tickloom.config.secrets import Secret
 from tickloom.messages.bars import Bars
 from tickloom.messages.intake import Frames
 from tickloom.messages.market import IntArray
+from tickloom.messages.records import BatchNote
 from tickloom.scripts.emulator import Emulator
 
 CONTRACTS = ("CON.F.US.MNQ.Z25", "CON.F.US.EP.Z25", "CON.F.US.CLE.F26")
@@ -81,6 +86,27 @@ def latencies(log: Path, from_ns: int, to_ns: int) -> dict[str, list[float]]:
     }
 
 
+def measure_encoding() -> list[float]:
+    """Return a list whose only number becomes the seconds of CPU that compression and checksums of the log take."""
+    total = [0.0]
+    encode = UnitEncoder.encode
+
+    def timed(self: UnitEncoder, batch: pa.RecordBatch, note: BatchNote) -> bytes:
+        began = time.thread_time()
+        data = encode(self, batch, note)
+        total[0] += time.thread_time() - began
+        return data
+
+    UnitEncoder.encode = timed  # type: ignore[method-assign]
+    return total
+
+
+def cpu_of(thread: str) -> float:
+    """Return the seconds of CPU that a thread of this process has had, by its name."""
+    number = next(found.native_id for found in threading.enumerate() if found.name.endswith(thread))
+    return next(found.user_time + found.system_time for found in psutil.Process().threads() if found.id == number)
+
+
 def main() -> None:
     """Run once and print one JSON line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -90,6 +116,7 @@ def main() -> None:
     parser.add_argument("--prints", type=int, default=1, help="prints a frame: messages are gathered by the emulator")
     options = parser.parse_args()
     wiring.TimeframeActor = Timed  # type: ignore[misc]
+    encoded = measure_encoding()
     sys.setswitchinterval(0.0005)
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
@@ -112,9 +139,11 @@ def main() -> None:
         session.start()
         time.sleep(options.warmup)
         before = resource.getrusage(resource.RUSAGE_SELF)
+        recorder, encoding = cpu_of("/recorder"), encoded[0]
         cpu, began, ticks, from_ns = time.process_time(), time.monotonic(), session.statistics().ticks, time.time_ns()
         time.sleep(options.seconds)
         cpu, seconds, to_ns = time.process_time() - cpu, time.monotonic() - began, time.time_ns()
+        recorder, encoding = cpu_of("/recorder") - recorder, encoded[0] - encoding
         after = resource.getrusage(resource.RUSAGE_SELF)
         ticks = session.statistics().ticks - ticks
         view = session.tree()
@@ -130,6 +159,8 @@ def main() -> None:
         "gaps": summary.gaps,
         **{f"{name}_p50_p99_p999_max_ms": values for name, values in measured.items()},
         "cores": round(cpu / seconds, 2),
+        "recorder_core": round(recorder / seconds, 3),
+        "recorder_core_beyond_compression": round((recorder - encoding) / seconds, 3),
         "ticks_per_cpu_second": round(ticks / cpu),
         "switches_per_second": round(switches / seconds),
         "high_water": depths,

@@ -59,8 +59,8 @@ class Into:
 class Delivery(BarSubscription):
     """A subscription that puts bars into the mailbox of an actor of the tree."""
 
-    def __init__(self, ref: Ref, contract: str, timeframe: str, *, partial: bool) -> None:
-        super().__init__(contract, timeframe, partial=partial, capacity=1)
+    def __init__(self, ref: Ref, contract: str, timeframe: str, *, partial: bool, every_ns: int = 0) -> None:
+        super().__init__(contract, timeframe, partial=partial, capacity=1, every_ns=every_ns)
         self.path = ref.path
         self.mailbox = cast(Any, Into(ref))
 

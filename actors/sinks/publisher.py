@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from tickloom.actors.bars.blocks import rows_of
 from tickloom.actors.publishing import Publisher, Subscription
+from tickloom.actors.sinks.pace import Pace
 from tickloom.messages.bars import Bar, Bars
+from tickloom.messages.market import NS
 
 
 class BarSubscription(Subscription):
     """A subscription to bars: empty `contract` or `timeframe` means all of them.
 
-    With `partial` it also gets the updates of bars that are still open (`Bar.final` is False).
+    With `partial` it also gets the updates of bars that are still open (`Bar.final` is False): all that the timeframes
+    let go, or with `every_ns` above 0 at most one of each contract and timeframe in that time, the latest.
     """
 
-    def __init__(self, contract: str, timeframe: str, *, partial: bool, capacity: int) -> None:
+    def __init__(self, contract: str, timeframe: str, *, partial: bool, capacity: int, every_ns: int = 0) -> None:
         super().__init__(capacity)
         self.contract = contract
         self.timeframe = timeframe
         self.partial = partial
+        self.pace = Pace(every_ns) if partial and every_ns > 0 else None
 
     def wants(self, bar: Bar) -> bool:
         """Whether the bar is of the contract that was asked for."""
@@ -34,32 +38,88 @@ class End(msgspec.Struct, frozen=True):
     timeframe: str
 
 
+class Due(msgspec.Struct, frozen=True):
+    """What the publisher tells itself when updates that a subscriber's pace held back are to be shown."""
+
+
+DUE: Final = Due()
+
+
 class PublisherActor(Publisher[BarSubscription]):
     """Receives `Bars` of every timeframe and delivers closed and revised bars, and updates to those who want them."""
 
+    def on_start(self) -> None:
+        """Take over the subscriptions, with what their paces hold back."""
+        super().on_start()
+        self._armed_ns: int | None = None
+        self._arm()
+
     def on_control(self, message: Any) -> Any:
-        """End those of a timeframe; otherwise as any publisher."""
-        if not isinstance(message, End):
-            return super().on_control(message)
-        ended = [each for each in self.subscriptions if each.timeframe == message.timeframe]
-        for each in ended:
-            each.mailbox.drain(f"timeframe {message.timeframe} was removed")
-        self._keep(tuple(each for each in self.subscriptions if each not in ended))
-        return len(self.subscriptions)
+        """Show what is due; end those of a timeframe; otherwise as any publisher."""
+        match message:
+            case Due():
+                self._armed_ns = None
+                self._show()
+                return None
+            case End(timeframe):
+                self._end(timeframe)
+                return len(self.subscriptions)
+        return super().on_control(message)
 
     def deliver(self, message: Any) -> Any:
         """Offer the bars, one by one."""
         if not isinstance(message, Bars):
             return self.unhandled(message)
+        now = self._now()
         for each in self.subscriptions:
             if each.timeframe and each.timeframe != message.timeframe:
                 continue
             for columns in message.columns:
                 if not each.contract or columns.contract == each.contract:
                     for bar in rows_of(columns):
+                        self._offer_closed(each, bar)
+            for bars in (message.closed, message.revised):
+                for bar in bars:
+                    if each.wants(bar):
+                        self._offer_closed(each, bar)
+            if each.partial:
+                for bar in message.updated:
+                    if each.wants(bar) and (each.pace is None or each.pace.admit(bar, now)):
                         each.mailbox.offer(bar, self.path)
-            shown = (*message.closed, *message.revised, *(message.updated if each.partial else ()))
-            for bar in shown:
-                if each.wants(bar):
-                    each.mailbox.offer(bar, self.path)
+        self._arm()
         return None
+
+    def _offer_closed(self, subscription: BarSubscription, bar: Bar) -> None:
+        if subscription.pace is not None:
+            subscription.pace.close(bar.contract, bar.timeframe, bar.open_time)
+        subscription.mailbox.offer(bar, self.path)
+
+    def _end(self, timeframe: str) -> None:
+        ended = [each for each in self.subscriptions if each.timeframe == timeframe]
+        for each in ended:
+            each.mailbox.drain(f"timeframe {timeframe} was removed")
+        self._keep(tuple(each for each in self.subscriptions if each not in ended))
+        for each in self.subscriptions:
+            if each.pace is not None:
+                each.pace.end(timeframe)
+
+    def _show(self) -> None:
+        """Offer the updates whose time has come."""
+        now = self._now()
+        for each in self.subscriptions:
+            if each.pace is not None:
+                for bar in each.pace.due(now):
+                    each.mailbox.offer(bar, self.path)
+        self._arm()
+
+    def _arm(self) -> None:
+        """Have this actor told when the next update is due."""
+        dues = [
+            due for each in self.subscriptions if each.pace is not None if (due := each.pace.next_due()) is not None
+        ]
+        if dues and (self._armed_ns is None or min(dues) < self._armed_ns):
+            self._armed_ns = min(dues)
+            self.context.send_after(max(self._armed_ns - self._now(), 0) / NS, DUE)
+
+    def _now(self) -> int:
+        return self.context.clock.monotonic_ns()

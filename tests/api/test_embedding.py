@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -294,3 +295,39 @@ def test_a_contract_that_a_sink_wants_and_nobody_follows_keeps_the_session_from_
     with pytest.raises(tickloom.UsageError, match="not followed"):
         session.start()
     assert threads() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"every": 0.5}, "partial=True"),
+        ({"partial": True, "every": -1}, "every=-1"),
+        ({"partial": True, "every": float("nan")}, "every=nan"),
+        ({"partial": True, "every": 1e9}, "86400"),
+    ],
+)
+def test_a_pace_that_is_none_is_refused_before_anything_hangs_in_the_tree(
+    make_session: Make, arguments: dict[str, Any], words: str
+) -> None:
+    session = make_session()
+    session.start()
+    before = session.tree()
+    for ask in (session.bars, partial(session.on_bar, print), partial(session.deliver, "/app/x")):
+        with pytest.raises(tickloom.UsageError, match=words):
+            ask(**arguments)
+    assert [view.path for view in session.tree().walk()] == [view.path for view in before.walk()]
+
+
+def test_a_subscriber_is_shown_open_bars_at_the_pace_it_asked_for(make_session: Make) -> None:
+    """Who asks for a look a day sees the first state of the hour's bar, and what it came to."""
+    session = make_session(session__timeframes="1h")
+    session.start()
+    usual = session.bars(MNQ, "1h", partial=True)
+    daily = session.bars(MNQ, "1h", partial=True, every=86_400)
+    shown = [next(usual) for _ in range(3)]
+    session.stop()
+    first, *others = daily
+    assert [bar.final for bar in shown] == [False, False, False]
+    assert not first.final
+    assert all(bar.final for bar in others)
+    assert sum(bar.trades for bar in others) > first.trades
