@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +24,7 @@ from tickloom.actors.bars.reduce import ReduceFold
 from tickloom.actors.bars.rolling import Branch
 from tickloom.actors.bars.shell import FinestActor, Receiver, TimeframeActor
 from tickloom.actors.checkpoint.states import States
+from tickloom.actors.clock.changes import ChangesActor, ChangesFold
 from tickloom.actors.health.fold import HealthFold, Limits
 from tickloom.actors.health.shell import HealthActor
 from tickloom.actors.http.views import Views
@@ -77,6 +78,7 @@ HISTORY: Final = "/observers/history"
 PUBLISHER: Final = "/observers/publisher"
 PARQUET: Final = "/observers/parquet"
 LEDGER: Final = "/observers/ledger"
+CHANGES: Final = "/observers/changes"
 NOTES: Final = "/observers/notes"
 ACCOUNTS: Final = "/observers/accounts"
 HTTP: Final = "/observers/http"
@@ -286,7 +288,7 @@ def judged(wires: Wires, ref: Callable[[str], Ref]) -> dict[Any, list[Any]]:
         Reject: [ref(path) for path in (*((PARQUET,) if wires.out is not None else ()), *noted)],
         Instrument: [ref(path) for path in keepers],
         Report: [ref(path) for path in ((STATISTICS, HEALTH) if flags.bounded_statistics else (HEALTH,))],
-        FeedState: [ref(HEALTH)],
+        FeedState: [ref(HEALTH), ref(CHANGES)],
         Withheld: [ref(LEDGER), *map(ref, noted)],
         AccountEvents: [ref(ACCOUNTS)] if wires.accounts else [],
     }
@@ -437,6 +439,9 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
         assert wires.sequencer is not None, "whoever records has a sequencer before the tree starts"
         return NotesActor(context, wires.sequencer)
 
+    def changes(context: ActorContext) -> ChangesActor:
+        return ChangesActor(context, ChangesFold(lru_cache(MOST_RULES)(lambda name: settings.calendar_for(name).tz())))
+
     def ledger(context: ActorContext) -> RoutedActor:
         return RoutedActor(context, whole(LedgerFold()), {}, lambda state, _: state)
 
@@ -453,6 +458,7 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
     reducing, _, keeping = crews_of(wires)
     observers += [
         specs.child("health", health, lossy),
+        specs.child("changes", changes, lossy, keeping),
         specs.child("ledger", ledger, waiting, keeping),
         specs.child("history", history, waiting, keeping),
         specs.child("publisher", PublisherActor, waiting, keeping),

@@ -21,6 +21,7 @@ from typing import Final
 
 import msgspec
 
+from tickloom.actors.clock.changes import ClockChanged
 from tickloom.actors.pressure.events import FlowYielded, LimitChanged, OverflowBegan, OverflowEnded
 from tickloom.config.secrets import RedactingFilter
 from tickloom.config.settings import Settings
@@ -163,6 +164,8 @@ def log_event(event: Event) -> None:
             level, words = logging.INFO, f"{limit} from {before} to {after}: {why}"
         case FlowYielded(flow=flow, back=back, cause=why):
             level, words = logging.INFO, f"{'in full again' if back else 'gives way'}: {flow} ({why})"
+        case ClockChanged(words=told):
+            level, words = logging.INFO, told
         case SubscriberDropped(failures=failures):
             level, words = logging.WARNING, f"is told nothing any more after {failures} failures in a row"
     _supervision.log(level, "%s %s", event.path, words)

@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from tickloom.actors.clock.changes import ClockChanged
 from tickloom.actors.http.charts import decimals
 from tickloom.actors.http.views import Views
 from tickloom.actors.pressure.events import FlowYielded, LimitChanged, OverflowBegan, OverflowEnded
@@ -268,6 +269,8 @@ def _words(event: Event) -> tuple[Severity, str]:
             return "info", f"{limit} {before} → {after}: {cause}"
         case FlowYielded(flow=flow, back=back, cause=cause):
             return ("good", f"in full again: {flow} ({cause})") if back else ("warning", f"gives way: {flow} ({cause})")
+        case ClockChanged(words=words):
+            return "info", words
         case SubscriberDropped(failures=failures):
             return "warning", f"a subscriber raised {failures} times and is told nothing any more"
     return "info", ""

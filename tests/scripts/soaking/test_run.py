@@ -7,22 +7,35 @@ from pathlib import Path
 
 import pytest
 
+from tickloom.actors.clock.changes import ClockChanged
+from tickloom.config.sessions import Transition
 from tickloom.scripts.soaking.market import Chunk
 from tickloom.scripts.soaking.run import Soak
 from tickloom.scripts.soaking.truth import Truth
+from tickloom.supervision import Event
 from tickloom.wiring import FINEST, VALIDATION
 
 TEN_MINUTES = 1 / 6
+CLOCK_CHANGE = "the clock of America/Chicago went back 60 min at 2025-11-02 02:00:00 local (2025-11-02T07:00:00Z)"
+
+
+def _note(event: Event, changes: list[Transition]) -> None:
+    if isinstance(event, ClockChanged):
+        changes.append(event.transition)
 
 
 @pytest.mark.parametrize("crew", [False, True], ids=["a thread for each", "crews"])
 def test_ten_minutes_of_everything_leave_every_bar_right_and_every_print_accounted_for(
     tmp_path: Path, crew: bool
 ) -> None:
-    report = Soak(tmp_path, hours=TEN_MINUTES, rate=2000, seed=11, crew=crew).run()
+    soak = Soak(tmp_path, hours=TEN_MINUTES, rate=2000, seed=11, crew=crew)
+    changes: list[Transition] = []
+    soak._engine.tree.subscribe(lambda event: _note(event, changes))
+    report = soak.run()
     assert report.failures == ()
     assert report.complete
     assert report.clock_changed
+    assert [str(change) for change in changes] == [CLOCK_CHANGE], "told once, whatever crashed"
     assert report.ticks > 1_000_000
     assert report.bars > 1500
     assert set(report.bars_compared.values()) == {report.bars}
