@@ -1,15 +1,13 @@
-"""One connection of a session, with its number and its task, and what a session follows and waits for."""
+"""One connection of a session, with its number and its task, and how long a session waits for what."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple
 
 import msgspec
 
 from tickloom.actors.connection.transport import HubConnection
 from tickloom.config.secrets import Secret
-from tickloom.messages.market import Instrument
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -31,13 +29,6 @@ class Timing(msgspec.Struct, frozen=True):
     housekeeping: float = 1.0
 
 
-class Want(NamedTuple):
-    """A contract to follow, and which of its streams."""
-
-    instrument: Instrument
-    streams: tuple[str, ...]
-
-
 class Carrier:
     """One connection with its number, the token it was made with, and its task."""
 
@@ -48,6 +39,7 @@ class Carrier:
         self.connection = connection
         self.task: asyncio.Task[None] | None = None
         self.ready = False  # its subscriptions are confirmed
+        self.parting = ""  # why we hang it up, where that is to be said of it
 
     @property
     def ended(self) -> bool:

@@ -60,7 +60,7 @@ class GapTracker:
         return 0 if known is None else known.newest
 
     def room(self, contract: str) -> int:
-        """Return how much earlier (ns) than its newest stamp a contract's gap begins: twice the disorder seen so far.
+        """Return how much wider (ns) than its stamps a contract's gap is at either end: twice the disorder seen so far.
 
         What was on its way may have been later than anything that came.
         """
@@ -101,7 +101,7 @@ class GapTracker:
                     continue
             if contract.cause:
                 # prints may come before the answer to the subscription; either way the link is back
-                gaps.append(self._close(name, contract, stamps[0] + 1, now_ns))
+                gaps.append(self._close(name, contract, stamps[0] + 1 + 2 * contract.disorder, now_ns))
             newest = contract.newest if contract.traded else stamps[0]
             if measure:
                 self._measure(contract, stamps, newest)

@@ -1,7 +1,7 @@
 """What is missing when one connection takes over from another: decided from what the two have delivered. Pure.
 
-What must live here: the judgement, contract by contract. What must not: when to hand over (`session`), what two
-connections make together (`overlap`), who tells a gap (`session`, `gaps`).
+What must live here: the judgement, contract by contract. What must not: when to hand over (`replacement`), what two
+connections make together (`overlap`), and that a gap is told in time (`telling`).
 
 Theory of operation. The old connection was subscribed all the time, the new one is since some moment. Nothing is
 missing if the new one began at or before the old one's newest stamp. Otherwise it depends on how the old one went. If

@@ -115,6 +115,10 @@ class Story:
         self.tokens: list = []
         self.changed = asyncio.Event()
 
+    def take(self, item) -> None:
+        """What a session is given, so that a test can put something else in the place of `emit`."""
+        self.emit(item)
+
     def emit(self, item) -> None:
         self.items.append(item)
         self.changed.set()
@@ -122,6 +126,9 @@ class Story:
     def on_link(self, state) -> None:
         self.links.append(state)
         self.changed.set()
+
+    async def ask_token(self, why: str):
+        return await self.new_token(why)
 
     async def new_token(self, why: str):
         self.asked.append(why)
@@ -157,6 +164,7 @@ async def trading(
     align=5.0,
     lag=3.0,
     drain=1.0,
+    linger=3.0,
     run=True,
     **more,
 ):
@@ -166,8 +174,9 @@ async def trading(
     async with net.meeting(*[market.script] * connections) as (peer, http):
         settings = HubSettings(url=f"{peer.url}/hubs/{hub}", close_timeout=0.5, connect_timeout=2.0)
         session = HubSession(
-            hub, lambda token: HubConnection(settings, token, http), Decoder(), story.emit, new_token=story.new_token,
-            on_link=story.on_link, policy=policy, timing=Timing(align=align, lag=lag, settle=0.1, drain=drain, housekeeping=0.02), **more,
+            hub, lambda token: HubConnection(settings, token, http), Decoder(), story.take, new_token=story.ask_token,
+            on_link=story.on_link, policy=policy,
+            timing=Timing(align=align, lag=lag, settle=0.1, drain=drain, linger=linger, housekeeping=0.02), **more,
         )  # fmt: skip
         for contract in contracts:
             await session.subscribe(contract)
@@ -183,7 +192,8 @@ async def trading(
             await session.close()
             await asyncio.gather(task, return_exceptions=True)
         left = [each.get_coro().__qualname__ for each in asyncio.all_tasks()]
-        assert not [name for name in left if name.startswith(("Hub", "Carrier"))], left
+        ours = ("Hub", "Carrier", "Keeper", "Renewal", "Replacement")
+        assert not [name for name in left if name.startswith(ours)], left
 
 
 def kinds(story: Story) -> list[str]:
@@ -327,16 +337,16 @@ def test_a_session_can_be_closed_while_it_waits_to_connect(net):
 
 def test_an_error_of_the_receiver_ends_the_session_with_that_error(net):
     async def test():
-        async with trading(net, 1, A) as (market, session, _, task):
+        async with trading(net, 1, A) as (market, _, story, task):
 
             def broken(item):
                 raise ZeroDivisionError("a defect of the receiver")
 
-            session._emit = broken
+            story.emit = broken
             await market.tick()
             with pytest.raises(ZeroDivisionError):
                 await task
-            session._emit = lambda item: None
+            story.emit = lambda item: None
 
     asyncio.run(test())
 
@@ -472,14 +482,21 @@ def test_a_quiet_contract_does_not_hold_up_a_renewal_for_ever(net):
 
 def test_a_renewal_that_fails_leaves_the_old_connection_as_it_was(net):
     async def test():
-        async with trading(net, 2, A) as (market, session, story, _):
+        # the next renewal need not wait: nothing is compared any more, or it would be for longer than the test lasts
+        async with trading(net, 3, A, lateness_ns=0, drain=60.0, linger=60.0) as (market, session, story, _):
             market.refuse["SubscribeContractTrades"] = "not now"
             assert await session.renew(Secret("second"), "the token was renewed") is False
             await market.tick(number=2)
             await story.until(lambda: len(story.prices) == 2)
             assert story.of(Disconnected) == []
             assert any("could not be renewed" in link.detail for link in story.links)
-            assert session._overlap is None  # nothing is compared any more, and the next renewal need not wait
+            market.refuse.clear()
+            renewal = asyncio.create_task(session.renew(Secret("third"), "the token was renewed"))
+            await market.until(lambda: len(market.desks) == 3)
+            while not renewal.done():
+                await market.tick()
+                await asyncio.sleep(0)
+            assert await renewal is True
 
     asyncio.run(test())
 
@@ -668,7 +685,7 @@ def test_a_renewal_with_a_token_that_is_refused_asks_for_another(net):
                 del peer.answers["/hubs/market"]
                 return Secret("third")
 
-            session._new_token = another
+            story.new_token = another
             moving = asyncio.create_task(session.move_over(Secret("second"), "the token was renewed"))
             while not moving.done():
                 await market.tick()
@@ -688,6 +705,22 @@ def test_a_token_that_comes_while_a_connection_is_being_made_is_moved_over_to_at
             await session.move_over(Secret("second"), "the token was renewed")
             await story.until(lambda: story.of(Disconnected))
             assert story.of(Disconnected)[0].cause.startswith("replaced by connection 2")
+            assert market.desks[1].caller.request.headers["Authorization"] == "Bearer second"
+
+    asyncio.run(test())
+
+
+def test_starting_over_hangs_up_says_why_and_connects_with_the_other_token(net):
+    async def test():
+        async with trading(net, 2, A) as (market, session, story, _):
+            await market.tick()
+            await story.until(lambda: story.prices)
+            await session.start_over(Secret("second"), "the token was renewed")
+            await market.until(lambda: len(market.desks) == 2 and market.desks[1].subscribed == {"CON.A"})
+            await market.tick()
+            await story.until(lambda: len(story.prices) == 2)
+            [gone], [gap] = story.of(Disconnected), story.of(Gap)
+            assert (gone.cause, gap.cause) == ("the token was renewed", "the token was renewed")
             assert market.desks[1].caller.request.headers["Authorization"] == "Bearer second"
 
     asyncio.run(test())
