@@ -117,6 +117,10 @@ class Limits(msgspec.Struct, frozen=True):
     `message` bounds a message that has not ended yet; `pending` the invocations without an answer; `unacknowledged` the
     messages kept for a stateful resumption. The times are ASP.NET Core's defaults: it pings every 15 s, gives up a
     silent peer after 30 s and a handshake after 15 s.
+
+    What was received is acknowledged after `acknowledge` seconds, as other clients do, and also after
+    `acknowledge_bytes`: a server keeps what is not acknowledged, 100,000 bytes by default, and sends nothing more while
+    that is full, so that by the clock alone a busy feed is throttled to that much a second.
     """
 
     message: int = 16 * 1024 * 1024
@@ -126,6 +130,7 @@ class Limits(msgspec.Struct, frozen=True):
     server_timeout: float = 30.0
     handshake_timeout: float = 15.0
     acknowledge: float = 1.0
+    acknowledge_bytes: int = 32 * 1024
 
 
 class Payload(msgspec.Struct, frozen=True, gc=False):
@@ -271,6 +276,7 @@ class SignalRProtocol:
         self._repeats = 0  # how many tracked messages will come again before a new one
         self._acknowledged = 0
         self._acknowledged_at = 0.0
+        self._volume = 0  # bytes received since the last acknowledgement
         self._sent_id = 0
         self._kept: deque[tuple[int, bytes]] = deque()
 
@@ -402,15 +408,21 @@ class SignalRProtocol:
             return b"", [self._time_out(now - self._last_received)]
         data = b""
         if self._state is State.OPEN:
-            due = now - self._acknowledged_at >= self.limits.acknowledge
-            if self.stateful and self._acknowledged < self._seen and due:
-                self._acknowledged, self._acknowledged_at = self._seen, now
-                data += frame({"type": 8, "sequenceId": self._seen})
-                self._sent(now)
+            data += self.acknowledge(now)
             if now - self._last_sent >= self.limits.keepalive:
                 data += PING
                 self._sent(now)
         return data, []
+
+    def acknowledge(self, now: float) -> bytes:
+        """Return an acknowledgement of what was received if one is due: it has been a while, or it has become much."""
+        if not self.stateful or self._acknowledged == self._seen or self._state is not State.OPEN:
+            return b""
+        if self._volume < self.limits.acknowledge_bytes and now - self._acknowledged_at < self.limits.acknowledge:
+            return b""
+        self._acknowledged, self._acknowledged_at, self._volume = self._seen, now, 0
+        self._sent(now)
+        return frame({"type": 8, "sequenceId": self._seen})
 
     def excuse(self, now: float) -> None:
         """Forgive the peer's silence so far: it was us who did not listen."""
@@ -448,6 +460,8 @@ class SignalRProtocol:
     def receive(self, data: bytes, now: float) -> list[Event]:
         """Take bytes from the socket and return what they bring about, in order. Never raises for bad input."""
         self._last_received = now
+        if self.stateful:
+            self._volume += len(data)
         if self._plain and data.startswith(_EVENT) and data.find(SEPARATOR) == len(data) - 1:
             self._seen += 1
             return [Payload(data)]

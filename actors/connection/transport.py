@@ -166,7 +166,9 @@ class HubConnection:
                 self._engine.on_time(self._now())
                 continue
             if message.type in _DATA:
-                self._take(message.data)
+                answers = self._take(message.data)
+                if answers:
+                    await self._send(socket, answers)
             elif message.type is aiohttp.WSMsgType.PING:
                 await socket.pong(message.data)
             elif message.type is not aiohttp.WSMsgType.PONG:
@@ -275,7 +277,7 @@ class HubConnection:
                     asyncio.get_running_loop().call_soon(self._flush_soon)
             else:
                 answers += self._act(event, now)
-        return answers
+        return answers + self._engine.acknowledge(now) if self._engine.stateful else answers
 
     def _flush_soon(self) -> None:
         try:

@@ -193,10 +193,14 @@ def step(policy: Policy, life: Life, event: Event, now_ns: int, rand: float) -> 
         case Failed():
             return _retry(policy, life, event, now_ns, rand)
         case Rejected():
-            if life.phase is Phase.HELD and life.token is not None and event.token == life.token:
+            if life.token is None or event.token != life.token:
+                return life, ()
+            lost = Lost("the gateway refused the token before it expired")
+            if life.phase is Phase.HELD:
                 state, commands = _log_in(Life())
-                return state, (Lost("the gateway refused the token before it expired"), *commands)
-            return life, ()
+                return state, (lost, *commands)
+            # another is on its way: whoever asks meanwhile waits for it, and is not given the refused one again
+            return msgspec.structs.replace(life, token=None), (lost,)
         case Due():
             return _due(life, now_ns)
 
@@ -228,12 +232,13 @@ def _hold(policy: Policy, life: Life, event: Obtained, now_ns: int, rand: float)
 
 
 def _retry(policy: Policy, life: Life, event: Failed, now_ns: int, rand: float) -> tuple[Life, tuple[Command, ...]]:
-    """A failed renewal leaves the token in use while it is good; without one, wait and log in again."""
+    """A failed renewal leaves the token in use while it is good; without one, log in, and after that wait."""
     replace = msgspec.structs.replace
     delay = min(policy.cap, policy.base * 2.0 ** min(life.failures, 32)) * (1.0 - 0.5 * rand)
-    if life.phase is Phase.RENEWING and now_ns >= life.expires_ns:
+    if life.phase is Phase.RENEWING and (life.token is None or now_ns >= life.expires_ns):
+        what = "was refused" if life.token is None else "has expired"
         state, commands = _log_in(replace(life, token=None, failures=life.failures + 1))
-        return state, (Lost(f"the token has expired, and could not be renewed: {event.sentence}"), *commands)
+        return state, (Lost(f"the token {what}, and could not be renewed: {event.sentence}"), *commands)
     if life.phase is Phase.RENEWING:
         delay = min(delay, max((life.expires_ns - now_ns) / NS / 4, 0.25))
         delay = max(delay, event.retry_after or 0.0)

@@ -30,7 +30,7 @@ WIDTHS: Final = {"1s": NS, "5s": 5 * NS, "1m": 60 * NS}
 ACCOUNTS: Final = (1001, 1002)
 USER_EVENT_MS: Final = 50
 TOKEN_S: Final = 10
-RENEWALS_A_MINUTE: Final = 5.0
+RENEWALS_A_MINUTE: Final = 3.0
 """Fewer renewals than this a minute are no test of renewals."""
 
 POLL_S: Final = 20.0

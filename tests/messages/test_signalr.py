@@ -314,6 +314,25 @@ def test_received_messages_are_acknowledged_once_a_second():
     assert engine.on_time(2.0)[0] == b'{"type":8,"sequenceId":3}' + RS
 
 
+def test_much_that_was_received_is_acknowledged_at_once_and_the_clock_starts_anew():
+    """A server keeps what is not acknowledged, and with its 100,000 bytes full it sends nothing more."""
+    engine = opened(stateful=True, limits=Limits(acknowledge_bytes=2 * len(numbered(1))))
+    engine.receive(numbered(1), 0.1)
+    assert engine.acknowledge(0.1) == b""
+    engine.receive(numbered(2), 0.5)
+    assert engine.acknowledge(0.5) == b'{"type":8,"sequenceId":2}' + RS
+    assert engine.acknowledge(0.5) == b"", "all of it was said"
+    engine.receive(numbered(3), 0.6)
+    assert engine.on_time(1.4)[0] == b""
+    assert engine.on_time(1.5)[0] == b'{"type":8,"sequenceId":3}' + RS
+
+
+def test_a_session_that_is_not_stateful_acknowledges_nothing():
+    engine = opened(limits=Limits(acknowledge_bytes=1))
+    engine.receive(numbered(1), 5.0)
+    assert engine.acknowledge(5.0) == b""
+
+
 def test_after_a_cut_repeated_messages_are_dropped_and_new_ones_are_not():
     engine = opened(stateful=True)
     engine.receive(b"".join(map(numbered, range(1, 6))), 0.0)

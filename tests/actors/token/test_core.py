@@ -158,6 +158,52 @@ def test_a_token_a_hub_refused_is_thrown_away_unless_it_is_old_news():
     assert after.token is None
 
 
+@pytest.mark.parametrize(
+    ("outcome", "phase", "commands"),
+    [
+        (Obtained(jwt((NOW + 3 * HOUR) // NS)), Phase.HELD, [Publish, WakeAt]),
+        (SessionOver(), Phase.LOGGING_IN, [Login]),
+        (Failed("HTTP 503"), Phase.LOGGING_IN, [Lost, Login]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_token_a_hub_refuses_while_it_is_being_renewed_is_not_handed_out_again(outcome, phase, commands):
+    """The gateway voided all tokens as one was being renewed: given the same one again, a hub gave up for good."""
+    token = jwt((NOW + HOUR) // NS)
+    life, _ = follow((NOW, Begin()), (NOW, Obtained(token)), (NOW + HOUR // 2, Due()))
+    life, told = step(Policy(), life, Rejected(token), NOW + HOUR // 2, 0.0)
+    assert (life.phase, life.token) == (Phase.RENEWING, None)
+    assert [type(command) for command in told] == [Lost]
+    life, given = step(Policy(), life, outcome, NOW + HOUR // 2, 0.0)
+    assert life.phase is phase
+    assert life.token != token
+    assert [type(command) for command in given] == commands
+
+
+tokens = st.sampled_from([jwt((NOW + HOUR) // NS + n) for n in range(3)])
+happenings = st.lists(
+    st.one_of(
+        tokens.map(Obtained), tokens.map(Rejected), st.just(SessionOver()), st.just(Failed("no")), st.just(Due())
+    ),
+    max_size=30,
+)
+
+
+@given(happenings)
+def test_a_token_that_was_refused_is_held_no_more_until_it_is_given_anew(happenings):
+    life, _ = step(Policy(), Life(), Begin(), NOW, 0.0)
+    refused: list[Secret] = []
+    for event in happenings:
+        if type(event) not in TRANSITIONS[life.phase]:
+            continue
+        if isinstance(event, Obtained):
+            refused = [token for token in refused if token != event.token]
+        elif isinstance(event, Rejected):
+            refused.append(event.token)
+        life, _ = step(Policy(), life, event, NOW, 0.0)
+        assert life.token is None or life.token not in refused
+
+
 def test_an_alarm_of_the_past_wakes_nobody():
     for phase in (Phase.LOGGING_IN, Phase.RENEWING):
         life = Life(phase=phase, token=jwt(), expires_ns=NOW + HOUR)
