@@ -69,8 +69,10 @@ class Verifier:
                 self._frames(numbered, item)
             elif isinstance(item, Subscribed):
                 others = {c for c in self._connections if c[0] == item.hub and c[1] != item.connection}
-                if others and (item.hub, item.connection) not in self._connections and self._overlap is None:
-                    self._overlap = _Overlap()
+                if others and (item.hub, item.connection) not in self._connections:
+                    if self._overlap is None:
+                        self._overlap = _Overlap()
+                    self._overlap.ends_ns = None  # another one began before the last was over
                 self._connections.add((item.hub, item.connection))
             elif isinstance(item, Disconnected):
                 self._connections.discard((item.hub, item.connection))

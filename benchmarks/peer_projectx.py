@@ -1,6 +1,6 @@
 """Against project-x-py 4.4.1: the same ticks, eight timeframes, Python 3.12; CPU, peak memory, and waiting for locks.
 
-    python benchmarks/peer_projectx.py [--python PYTHON3.12] [--peer-ticks 2000] [--ticks 1000000] [--burst 20]
+    python benchmarks/peer_projectx.py [--python PYTHON3.12] [--peer-ticks 2000] [--ticks 1000000] [--burst 20] [--readers 0]
 
 Two virtual environments are made once, under `${XDG_CACHE_HOME:-~/.cache}/tickloom`: project-x-py 4.4.1 from PyPI, and
 this repository, editable. Each side runs in a process of its own and takes decoded ticks; nobody touches a network.
@@ -11,8 +11,10 @@ instrument and one old bar; then each tick is a task that runs `_process_tick_da
 thrown away. It gets the first `--peer-ticks` of our `--ticks`; `ours, as few` is our side with no more than that. Ours
 are `--burst` prints a frame, through validation, reduction and eight timeframe actors with history and digest.
 
-A wait is an acquisition that found the lock held: `asyncio.Lock.acquire` there; here any lock taken with `with`, which
-is all of them but those that a thread sleeps on when it has nothing to do. A ratio of null: the peer had none.
+A wait is an acquisition that found the lock held, or had to wait for readers to be done: `asyncio.Lock.acquire` and
+`asyncio.Condition.wait` there; here any lock taken with `with`, which is all of them but those that a thread sleeps on
+when it has nothing to do. A ratio of null: the peer had none. `--readers` read the last 50 one-minute bars and the last
+price over and over beside the feed, as strategies and pages do: tasks there, threads here, each some hundred times a second.
 """
 
 from __future__ import annotations
@@ -40,6 +42,9 @@ PEER_FRAMES = ("1sec", "5sec", "15sec", "1min", "5min", "15min", "1hr", "1day")
 OUR_FRAMES = ("1s", "5s", "15s", "1m", "5m", "15m", "1h", "1d")
 NS = 1_000_000_000
 START = 1_750_000_000 * NS
+PAUSE_S = 0.005
+"""Between two reads of a reader."""
+
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tickloom"
 
 
@@ -100,9 +105,20 @@ def count_asyncio_locks(waits: Waits) -> None:
             waits.waited_ns += time.perf_counter_ns() - began
 
     asyncio.Lock.acquire = acquire  # type: ignore[method-assign, assignment]
+    sleep = asyncio.Condition.wait
+
+    async def wait(self: asyncio.Condition) -> Any:
+        waits.waited += 1
+        began = time.perf_counter_ns()
+        try:
+            return await sleep(self)
+        finally:
+            waits.waited_ns += time.perf_counter_ns() - began
+
+    asyncio.Condition.wait = wait  # type: ignore[method-assign, assignment]
 
 
-async def _peer(count: int, burst: int) -> dict[str, Any]:
+async def _peer(count: int, burst: int, readers: int) -> dict[str, Any]:
     from datetime import datetime
 
     import polars as pl
@@ -127,6 +143,16 @@ async def _peer(count: int, burst: int) -> dict[str, Any]:
     manager._min_update_interval = -1.0
     waits = Waits()
     count_asyncio_locks(waits)
+    reads = [0]
+
+    async def read() -> None:
+        while manager.is_running:
+            await manager.get_data("1min", bars=50)
+            await manager.get_current_price()
+            reads[0] += 1
+            await asyncio.sleep(PAUSE_S)
+
+    reading = [asyncio.create_task(read()) for _ in range(readers)]
     gc.collect()
     cpu, wall = time.process_time(), time.perf_counter()
     for columns in ticks(count, burst):
@@ -135,10 +161,13 @@ async def _peer(count: int, burst: int) -> dict[str, Any]:
             for ts, price, size in zip(*columns, strict=True)
         ]
         await asyncio.gather(*(manager._process_tick_data(tick) for tick in given))
+        await asyncio.sleep(0)  # a feed lets others have a turn between two of its messages
     made = figures(count, time.process_time() - cpu, time.perf_counter() - wall, waits)
     made["processed"] = manager.memory_stats["ticks_processed"]
     made["bars"] = sum(len(frame) - 1 for frame in manager.data.values())
+    made["reads"] = reads[0]
     manager.is_running = False
+    await asyncio.gather(*reading)
     return made
 
 
@@ -176,7 +205,7 @@ def count_thread_locks(waits: Waits) -> None:
     threading.Lock = Counted  # type: ignore[misc, assignment]
 
 
-def _ours(count: int, burst: int) -> dict[str, Any]:
+def _ours(count: int, burst: int, readers: int) -> dict[str, Any]:
     waits = Waits()
     count_thread_locks(waits)
     from tickloom.config.settings import settings_from
@@ -194,6 +223,20 @@ def _ours(count: int, burst: int) -> dict[str, Any]:
         recv_ns=START, version="", settings={}, instruments=(Instrument(contract, 1, 4),), timeframes=OUR_FRAMES
     )
     put(Numbered(1, start))
+    reads, over = [0], threading.Event()
+
+    def read() -> None:
+        while not over.is_set():
+            engine.table(contract, "1m", 50, partial=True)
+            engine.latest(contract)
+            reads[0] += 1
+            time.sleep(PAUSE_S)
+
+    if readers:
+        engine.table(contract, "1m", 50, partial=True)  # Arrow is loaded with the first table
+    reading = [threading.Thread(target=read) for _ in range(readers)]
+    for reader in reading:
+        reader.start()
     waits.taken = waits.waited = waits.waited_ns = 0
     gc.collect()
     cpu, wall = time.process_time(), time.perf_counter()
@@ -206,6 +249,10 @@ def _ours(count: int, burst: int) -> dict[str, Any]:
     put(Numbered(2 + count, SessionStopped(recv_ns=ts[-1])))
     engine.drain()
     made = figures(count, time.process_time() - cpu, time.perf_counter() - wall, waits)
+    made["reads"] = reads[0]
+    over.set()
+    for reader in reading:
+        reader.join()
     summary = engine.summary(received=count, seconds=1.0, gaps=0, log=None, out=None, latency=False)
     made["processed"] = count - summary.rejected - summary.lost
     made["bars"] = summary.bars
@@ -227,9 +274,10 @@ def environment(name: str, python: str, *packages: str) -> Path:
     return made
 
 
-def run(python: Path, side: str, count: int, burst: int) -> dict[str, Any]:
+def run(python: Path, side: str, count: int, burst: int, readers: int) -> dict[str, Any]:
     """Run one side in a process of its own."""
     command = [str(python), __file__, "--side", side, "--ticks", str(count), "--burst", str(burst)]
+    command += ["--readers", str(readers)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=CACHE)
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
@@ -242,24 +290,25 @@ def main() -> None:
     parser.add_argument("--peer-ticks", type=int, default=2_000)
     parser.add_argument("--ticks", type=int, default=1_000_000)
     parser.add_argument("--burst", type=int, default=20)
+    parser.add_argument("--readers", type=int, default=0)
     parser.add_argument("--side", choices=("peer", "ours"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side == "peer":
-        print(json.dumps(asyncio.run(_peer(options.ticks, options.burst))))
+        print(json.dumps(asyncio.run(_peer(options.ticks, options.burst, options.readers))))
         return
     if options.side == "ours":
         from tickloom.scripts.arenas import few_heaps
 
         sys.setswitchinterval(0.0005)  # both as the command line does
         few_heaps()
-        print(json.dumps(_ours(options.ticks, options.burst)))
+        print(json.dumps(_ours(options.ticks, options.burst, options.readers)))
         return
     CACHE.mkdir(parents=True, exist_ok=True)
     peer_python = environment("peer-projectx", options.python, PEER)
     our_python = environment("peer-ours", options.python, "-e", str(Path(__file__).parents[1]))
-    peer = run(peer_python, "peer", options.peer_ticks, options.burst)
-    ours = run(our_python, "ours", options.ticks, options.burst)
-    few = run(our_python, "ours", options.peer_ticks, options.burst)
+    peer = run(peer_python, "peer", options.peer_ticks, options.burst, options.readers)
+    ours = run(our_python, "ours", options.ticks, options.burst, options.readers)
+    few = run(our_python, "ours", options.peer_ticks, options.burst, options.readers)
     for side, made in (("peer", peer), ("ours", ours), ("ours, as few", few)):
         print(json.dumps({"side": side, **{name: round(value, 3) for name, value in made.items()}}))
     ratios = {
