@@ -305,7 +305,8 @@ def timeframe_fold(settings: Settings, each: Timeframe) -> TimeframeFold | Activ
         return ActivityFold(each)
     session = settings.session
     grace, lateness = session.grace_ms * MS, session.lateness_ms * MS
-    return TimeframeFold(str(each), bucket_rules(settings, each), grace, lateness, emit_empty=session.emit_empty)
+    rules = bucket_rules(settings, each)
+    return TimeframeFold(str(each), rules, grace, lateness, emit_empty=session.emit_empty, touched=True)
 
 
 def timeframe_child(wires: Wires, each: Timeframe, begun: Any = None) -> ChildSpec:
@@ -322,7 +323,9 @@ def timeframe_child(wires: Wires, each: Timeframe, begun: Any = None) -> ChildSp
 
     def start(context: ActorContext) -> TimeframeActor:
         fold: Any = timeframe_fold(settings, each)
+        opened: Any = {}
         if isinstance(fold, TimeframeFold):
+            opened = {"opened": fold.opened}
             now = context.clock.wall_ns()
             for contract in settings.session.contracts:
                 fold.weaving.rules(contract).bucket(now)  # a calendar's first answer takes milliseconds: not a tick's
@@ -330,7 +333,7 @@ def timeframe_child(wires: Wires, each: Timeframe, begun: Any = None) -> ChildSp
             fold = Begun(fold, begun)
         routes = {Bars: [context.ref(path) for path in readers]}
         measured = context.ref(STATISTICS) if flags.bounded_statistics else None
-        return TimeframeActor(context, fold if flags.batch_bisection else Whole(fold), routes, measured)
+        return TimeframeActor(context, fold if flags.batch_bisection else Whole(fold), routes, measured, **opened)
 
     return Specs(settings).child(str(each), start, timeframe_box(wires, each), crews_of(wires)[1])
 

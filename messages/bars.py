@@ -212,7 +212,9 @@ class Bars(msgspec.Struct, frozen=True, gc=False):
     history pass through there, and no object is made for them. So what closed is `closed` and `columns`; what is
     final is `settled` and `columns`.
 
-    `refused` counts trades that came too late for this timeframe's bar. `seq`, `mono_ns` and `weight` as in `Reduced`.
+    `touched` names contracts whose open bars changed, where the bars themselves were not asked for (see
+    `TimeframeFold`). `refused` counts trades that came too late for this timeframe's bar. `seq`, `mono_ns` and `weight`
+    as in `Reduced`.
     """
 
     timeframe: str
@@ -226,3 +228,4 @@ class Bars(msgspec.Struct, frozen=True, gc=False):
     mono_ns: int = 0
     weight: int = 0
     stop: bool = False
+    touched: tuple[str, ...] = ()

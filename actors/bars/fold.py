@@ -7,12 +7,12 @@ state it was given as it was, so a step that fails has done nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
 from tickloom.actors.bars.deltas import take
-from tickloom.actors.bars.quick import follow
+from tickloom.actors.bars.quick import follow, opened
 from tickloom.actors.bars.state import ALWAYS, BULK_ROWS, BucketRule, ContractState, Weaving
 from tickloom.actors.bars.weave import Weaver
 from tickloom.messages.bars import Bar, BarColumns, Bars, DeltaColumns, Patch, Reduced
@@ -38,7 +38,8 @@ class TimeframeFold:
         lateness_ns: how long after that it can be revised, in event time; the reduction's.
         emit_empty: make flat bars, flagged `EMPTY`, for buckets without a trade between two bars of one sitting, while
             the market is open. They come when the later bar closes, and again, final, when it settles.
-        updates: report open bars. Replay has no use for that.
+        updates: report open bars that changed. Replay has no use for that.
+        touched: report just the contracts of those bars. Who looks at them less often than they change asks `opened`.
         bulk_rows: threshold, for tests and benchmarks; no result depends on it.
     """
 
@@ -51,6 +52,7 @@ class TimeframeFold:
         *,
         emit_empty: bool = False,
         updates: bool = True,
+        touched: bool = False,
         bulk_rows: int = BULK_ROWS,
     ) -> None:
         if grace_ns < 0 or lateness_ns < 0:
@@ -58,7 +60,8 @@ class TimeframeFold:
                 f"timeframe {timeframe}: grace {grace_ns} ns and lateness {lateness_ns} ns must not be negative"
             )
         self.weaving = Weaving(timeframe, rules, grace_ns, lateness_ns, emit_empty, bulk_rows)
-        self.updates = updates
+        self.updates = updates and not touched
+        self.touched = touched
 
     def initial(self) -> TimeframeState:
         """No bars."""
@@ -71,10 +74,9 @@ class TimeframeFold:
             BarOverflowError: a bar's notional would leave int64.
             ValueError: an instant that the contract's calendar cannot hold.
         """
-        if len(messages) == 1 and isinstance(messages[0], Reduced):
-            quick = self._follow(state, messages[0])
-            if quick is not None:
-                return quick
+        quick = self._follow(state, messages)
+        if quick is not None:
+            return quick
         return self.weave(state, messages)
 
     def weave(self, state: TimeframeState, messages: Sequence[object]) -> tuple[TimeframeState, Sequence[Bars]]:
@@ -87,22 +89,41 @@ class TimeframeFold:
                 step.fold(message)
         return step.result()
 
-    def _follow(self, state: TimeframeState, message: Reduced) -> tuple[TimeframeState, Sequence[Bars]] | None:
-        """Return the step of a message that only adds to open bars; None for any other."""
+    def _follow(
+        self, state: TimeframeState, messages: Sequence[object]
+    ) -> tuple[TimeframeState, Sequence[Bars]] | None:
+        """Return the step of messages that only add to open bars; None for any other."""
         seq, part = state.seq, state.part
-        if message.seq:
-            if (message.seq, message.part) <= (seq, part):
-                return None
-            seq, part = message.seq, message.part
-        made = follow(self.weaving, state.contracts, state.beat, message, updates=self.updates)
+        fresh: list[Reduced] = []
+        weight = mono_ns = 0
+        for message in messages:
+            if not isinstance(message, Reduced):
+                continue
+            if message.seq:
+                if (message.seq, message.part) <= (seq, part):
+                    continue
+                seq, part = message.seq, message.part
+            fresh.append(message)
+            if message.weight:
+                weight += message.weight
+                if not mono_ns or message.mono_ns < mono_ns:
+                    mono_ns = message.mono_ns
+        made = follow(self.weaving, state.contracts, state.beat, fresh)
         if made is None:
             return None
-        contracts, beat, updated = made
+        contracts, beat, touched = made
         after = TimeframeState(contracts, beat, seq, part)
-        if not updated:
+        if not touched or not (self.updates or self.touched):
             return after, []
-        mono_ns = message.mono_ns if message.weight else 0
-        said = Bars(self.weaving.timeframe, seq, tuple(updated), mono_ns=mono_ns, weight=message.weight)
+        if self.touched:
+            said = Bars(self.weaving.timeframe, seq, mono_ns=mono_ns, weight=weight, touched=tuple(touched))
+        else:
+            updated = [
+                opened(self.weaving, contracts[name], contracts[name].open[start])
+                for name, starts in touched.items()
+                for start in sorted(starts)
+            ]
+            said = Bars(self.weaving.timeframe, seq, tuple(updated), mono_ns=mono_ns, weight=weight)
         return after, [said]
 
     def split(self, messages: Sequence[object]) -> tuple[Sequence[object], Sequence[object]] | None:
@@ -146,6 +167,15 @@ class TimeframeFold:
             if contract.chain.rows
         }
 
+    def opened(self, state: TimeframeState, contracts: Iterable[str]) -> list[Bar]:
+        """Return the open bars of some contracts, those of each in order of open time."""
+        return [
+            opened(self.weaving, known, live)
+            for name in contracts
+            if (known := state.contracts.get(name)) is not None
+            for _, live in sorted(known.open.items())
+        ]
+
     def pending(self, state: TimeframeState, contract: str) -> tuple[list[Bar], list[Bar]]:
         """Return a contract's closed bars that may still be revised, and its open ones, each in order of open time."""
         known = state.contracts.get(contract)
@@ -161,7 +191,7 @@ class _Step:
 
     def __init__(self, fold: TimeframeFold, state: TimeframeState) -> None:
         self.weaving = fold.weaving
-        self.with_updates = fold.updates
+        self.updates, self.touches = fold.updates, fold.touched
         self.contracts = state.contracts
         self.beat, self.seq, self.part = state.beat, state.seq, state.part
         self.weavers: dict[str, Weaver] = {}
@@ -219,6 +249,7 @@ class _Step:
     def flush(self, *, stop: bool = False) -> None:
         """Say what happened since the last flush, if anything, and take the weavers' work over."""
         updated: list[Bar] = []
+        touched: list[str] = []
         closed: list[Bar] = []
         revised: list[Bar] = []
         settled: list[Bar] = []
@@ -227,8 +258,10 @@ class _Step:
         if self.weavers:
             self.contracts = dict(self.contracts)
         for name, weaver in self.weavers.items():
-            if self.with_updates:
+            if self.updates:
                 updated += weaver.updates()
+            elif self.touches and weaver.touched:
+                touched.append(name)
             if weaver.busy:
                 closed += weaver.said
                 revised += weaver.revisions()
@@ -236,7 +269,7 @@ class _Step:
                 columns += weaver.blocks
                 refused += weaver.refused
             self.contracts[name] = weaver.freeze()
-        if updated or closed or revised or settled or columns or refused or stop:
+        if updated or touched or closed or revised or settled or columns or refused or stop:
             self.outputs.append(
                 Bars(
                     self.weaving.timeframe,
@@ -250,6 +283,7 @@ class _Step:
                     self.mono_ns,
                     self.weight,
                     stop,
+                    tuple(touched),
                 )
             )
         self.weavers = {}

@@ -8,7 +8,7 @@ the incarnation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -108,15 +108,25 @@ class TimeframeActor(RoutedActor):
 
     Without `statistics` nothing is measured. What closed, was revised or settled goes on at once. Updates of open bars
     go on at most every `UPDATE_NS`, or as pressure tells (`Updates`), the latest of each bar; they are a view of the
-    state and nothing is lost with them.
+    state and nothing is lost with them. Where the fold says only which contracts it touched, `opened` gives their open
+    bars.
     """
 
-    def __init__(self, context: ActorContext, fold: Fold[Any], routes: Routes, statistics: Ref | None) -> None:
+    def __init__(
+        self,
+        context: ActorContext,
+        fold: Fold[Any],
+        routes: Routes,
+        statistics: Ref | None,
+        opened: Callable[[Any, Iterable[str]], Sequence[Bar]] = lambda _, names: (),
+    ) -> None:
         super().__init__(context, fold, routes, lambda state, _: state)
         self._statistics = statistics
+        self._opened = opened
         self._histogram = Histogram()
         self._reported_ns = 0
         self._updates: dict[tuple[str, int], Bar] = {}
+        self._touched: set[str] = set()
         self._updated_ns = 0
         self._every_ns = UPDATE_NS
 
@@ -129,18 +139,26 @@ class TimeframeActor(RoutedActor):
 
     def emit(self, output: Any) -> None:
         """Measure, then pass on what is due."""
-        if not isinstance(output, Bars):
+        if type(output) is not Bars:
             super().emit(output)
             return
         now = self.context.clock.monotonic_ns()
         if output.weight and output.mono_ns and self._statistics is not None:
             self._histogram.record(now - output.mono_ns, output.weight)
+        if output.touched:
+            self._touched.update(output.touched)
+        if output.updated or self._updates:
+            self._stash(output)
         due = now - self._updated_ns >= self._every_ns
         news = output.closed or output.revised or output.settled or output.columns or output.refused or output.stop
-        if news or due:
-            super().emit(self._with_updates(output) if due else msgspec.structs.replace(output, updated=()))
-        if not due:
-            self._stash(output)
+        if due:
+            self._updated_ns = now
+            updates = (*self._updates.values(), *self._opened(self.state, self._touched))
+            self._updates, self._touched = {}, set()
+            if news or updates:
+                super().emit(msgspec.structs.replace(output, updated=updates, touched=()))
+        elif news:
+            super().emit(msgspec.structs.replace(output, updated=(), touched=()))
         if output.stop or now - self._reported_ns >= REPORT_NS:
             self._report(now)
 
@@ -149,14 +167,6 @@ class TimeframeActor(RoutedActor):
             self._updates.pop((gone.contract, gone.open_time), None)
         for bar in bars.updated:
             self._updates[bar.contract, bar.open_time] = bar
-
-    def _with_updates(self, bars: Bars) -> Bars:
-        self._updated_ns = self.context.clock.monotonic_ns()
-        if not self._updates:
-            return bars
-        self._stash(bars)
-        updates, self._updates = tuple(self._updates.values()), {}
-        return msgspec.structs.replace(bars, updated=updates)
 
     def _report(self, now: int) -> None:
         self._reported_ns = now

@@ -334,6 +334,11 @@ class Weaver:
             return [self.bar(self.open[start], final=False)] if start in self.open else []
         return [self.bar(self.open[start], final=False) for start in sorted(touched) if start in self.open]
 
+    @property
+    def touched(self) -> bool:
+        """Whether an open bar was changed."""
+        return any(start in self.open for start in self._touched)
+
     def revisions(self) -> list[Bar]:
         """Return the closed bars that were changed, in order of open time."""
         if self.changed:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import random
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from tickloom.actors.bars.deltas import LIMIT, BarOverflowError, to_columns
 from tickloom.actors.bars.digest import LINK_ROWS, combine_digests
-from tickloom.actors.bars.fold import TimeframeFold
+from tickloom.actors.bars.fold import TimeframeFold, TimeframeState
 from tickloom.actors.bars.marks import MAX_MARKS
 from tickloom.actors.bars.quick import follow
 from tickloom.actors.bars.reduce import ReduceFold
@@ -97,31 +98,64 @@ def test_bars_equal_the_oracle_however_the_input_is_cut_conflated_saved_and_vect
 
 
 @SLOW
-@given(markets(), st.integers(1, 10**9), st.booleans())
-def test_the_quick_step_is_the_step_of_the_weaver(loom: Any, market: Any, seed: int, updates: bool) -> None:
+@given(markets(), st.integers(1, 10**9), st.sampled_from([{}, {"updates": False}, {"touched": True}]), st.booleans())
+def test_the_quick_step_is_the_step_of_the_weaver(
+    loom: Any, market: Any, seed: int, told: dict[str, bool], marked: bool
+) -> None:
     items, grace, lateness = market
     items = [loom.Tick(*item) if isinstance(item, tuple) else item for item in items]
+    rng = random.Random(seed)
     for name in WIDTHS:
-        fold = loom.fold(name, grace, lateness, updates=updates)
+        fold = loom.fold(name, grace, lateness, **told)
         state = fold.initial()
-        for message in loom.reduced(items, seed, grace=grace, lateness=lateness):
-            quick, slow = fold.step(state, [message]), fold.weave(state, [message])
+        messages = loom.reduced(items, seed, grace=grace, lateness=lateness)
+        if marked and messages:  # as in a live session, whose first bars are partial
+            newest = max((mark for message in messages for _, mark in message.watermarks), default=T0)
+            marks = tuple(Mark(contract, newest - 1, newest, int(BarFlag.PARTIAL), 0) for contract in "AB")
+            messages = [Reduced(0, marks=marks), *messages]
+        while messages:
+            few = rng.randint(1, 3)
+            batch, messages = messages[:few], messages[few:]
+            quick, slow = fold.step(state, batch), fold.weave(state, batch)
             assert msgspec.to_builtins(quick[0]) == msgspec.to_builtins(slow[0])
             assert list(quick[1]) == list(slow[1])
             state = quick[0]
 
 
-def test_a_trade_into_an_open_bar_is_a_quick_step(loom: Any) -> None:
+@SLOW
+@given(markets(stop=False), st.integers(1, 10**9))
+def test_open_bars_asked_for_are_those_that_would_have_been_told(loom: Any, market: Any, seed: int) -> None:
+    items, grace, lateness = market
+    items = [loom.Tick(*item) if isinstance(item, tuple) else item for item in items]
+    telling, asked = loom.fold("5s", grace, lateness), loom.fold("5s", grace, lateness, touched=True)
+    states = telling.initial(), asked.initial()
+    for message in loom.reduced(items, seed, grace=grace, lateness=lateness):
+        (one, told), (other, named) = telling.step(states[0], [message]), asked.step(states[1], [message])
+        states = one, other
+        updated = [bar for output in told for bar in output.updated]
+        names = [name for output in named for name in output.touched]
+        assert set(names) == {bar.contract for bar in updated}
+        assert not any(output.updated for output in named)
+        shown = asked.opened(other, names)
+        assert all(bar in shown for bar in updated)
+        assert asked.opened(other, ["nobody's"]) == []
+
+
+def test_a_trade_into_an_open_bar_is_a_quick_step_whatever_is_marked(loom: Any) -> None:
     fold = loom.fold("1m", NS, NS)
-    first, second = (
+    first, second, third = (
         Reduced(tick, (Delta("A", T0, 100 + tick, ts, tick, *[100 + tick] * 3, ts, tick, 1, 1, 100 + tick, 1, 0),))
-        for tick, ts in ((1, T0), (2, T0 + 1))
+        for tick, ts in ((1, T0), (2, T0 + 1), (3, T0 + 2))
     )
-    contracts = fold.step(fold.initial(), [first])[0].contracts
-    made = follow(fold.weaving, contracts, 0, second, updates=True)
+    marked = msgspec.structs.replace(first, marks=(Mark("A", T0, T0 + 1, int(BarFlag.PARTIAL), 0),))
+    contracts = fold.step(fold.initial(), [marked])[0].contracts
+    made = follow(fold.weaving, contracts, 0, [second, third])
     assert made is not None
-    assert [(bar.open, bar.close, bar.volume) for bar in made[2]] == [(101, 102, 2)]
-    assert follow(fold.weaving, contracts, 0, msgspec.structs.replace(second, stop=True), updates=True) is None
+    after, _, touched = made
+    assert touched == {"A": [T0]}
+    (bar,) = fold.opened(TimeframeState(after), touched)
+    assert (bar.open, bar.close, bar.volume, bar.flags) == (101, 103, 3, BarFlag.PARTIAL)
+    assert follow(fold.weaving, contracts, 0, [msgspec.structs.replace(second, stop=True)]) is None
 
 
 @SLOW
