@@ -23,6 +23,7 @@ import numpy as np
 
 from tickloom.actors.validation.columns import Columns, Mask, alone, stretch, usual
 from tickloom.actors.validation.columns import on_grid as on_grid_all
+from tickloom.actors.validation.lanes import Lane, Limits, Rows
 from tickloom.actors.validation.quotes import MOST_QUOTED
 from tickloom.actors.validation.quotes import judge as judge_quote
 from tickloom.actors.validation.quotes import why as why_quote
@@ -119,55 +120,13 @@ class ValidationState(msgspec.Struct, frozen=True):
     quoted: dict[str, int] = {}
 
 
-class _Rows:
-    """Accepted rows of one contract, growing within one step: lists, or arrays when one stretch is all there is."""
-
-    __slots__ = ("blocks", "price", "side", "size", "tick", "ts")
-
-    def __init__(self) -> None:
-        self.ts: list[int] = []
-        self.price: list[int] = []
-        self.size: list[int] = []
-        self.side: list[int] = []
-        self.tick: list[int] = []
-        self.blocks: list[tuple[Ints, Ints, Ints, Ints, Ints]] = []
-
-    def add(self, ts: int, price: int, size: int, side: int, tick: int) -> None:
-        self.ts.append(ts)
-        self.price.append(price)
-        self.size.append(size)
-        self.side.append(side)
-        self.tick.append(tick)
-
-    def add_block(self, ts: Ints, price: Ints, size: Ints, side: Ints, tick: Ints) -> None:
-        self._seal()
-        self.blocks.append((ts, price, size, side, tick))
-
-    def _seal(self) -> None:
-        if self.ts:
-            self.blocks.append((self.ts, self.price, self.size, self.side, self.tick))
-            self.ts, self.price, self.size, self.side, self.tick = [], [], [], [], []
-
-    def trades(self, contract: str, mono_ns: int) -> Trades:
-        if not self.blocks:
-            return Trades(contract, self.ts, self.price, self.size, self.side, self.tick, mono_ns)
-        self._seal()
-        if len(self.blocks) == 1:
-            ts, price, size, side, tick = self.blocks[0]
-        else:
-            ts, price, size, side, tick = (
-                np.concatenate([as_int64(column) for column in columns]) for columns in zip(*self.blocks, strict=True)
-            )
-        return Trades(contract, ts, price, size, side, tick, mono_ns)
-
-
 class _Step:
     """The working copy of one step: copied lazily from the state, thrown away if the step fails."""
 
-    def __init__(self, rules: Callable[[str], Rules], state: ValidationState, vector_rows: int) -> None:
-        self.rules = rules
+    def __init__(self, fold: ValidationFold, state: ValidationState) -> None:
+        self.rules, self.limits = fold.rules, fold.limits
         self.offset_ns = state.offset_ns
-        self.vector_rows = vector_rows
+        self.vector_rows = fold.vector_rows
         self.state = state
         self.instruments = state.instruments
         self.references = dict(state.references)
@@ -188,7 +147,7 @@ class _Step:
         self.items: list[Trades | AnyControl] = []
         self.passed: list[Validated] = []
         self.rejects: list[Reject] = []
-        self.rows: dict[str, _Rows] = {}
+        self.rows: dict[str, Rows] = {}
         self.mono_ns = 0
         self.weight = 0
 
@@ -245,7 +204,8 @@ class _Step:
         # of each contract that is there, and of no other in the table, the frame that came last
         for c, frame in dict(zip(as_list(prints.contract), as_list(prints.frame), strict=True)).items():
             self.receipts[names[c]] = int(recv[frame])
-        tick = prints.first_tick
+        tick, offset = prints.first_tick, self.offset_ns
+        lanes: dict[int, Lane | None] = {}
         for c, ts, price, size, side, frame in zip(
             as_list(prints.contract),
             as_list(prints.ts_ns),
@@ -255,13 +215,38 @@ class _Step:
             as_list(prints.frame),
             strict=True,
         ):
-            name = names[c]
-            instrument = self.instruments.get(name)
-            if instrument is None:
-                self._reject(name, tick, ts, price, size, side, "unknown_contract")
-            else:
-                self._judge(instrument, tick, ts, price, size, side, int(recv[frame]) + self.offset_ns)
+            if c not in lanes:
+                lanes[c] = self._lane(names[c])
+            lane = lanes[c]
+            gateway = int(recv[frame]) + offset
+            if lane is None or not lane.takes(tick, ts, price, size, side, gateway):
+                self._end_lane(lanes.pop(c))
+                name = names[c]
+                instrument = self.instruments.get(name)
+                if instrument is None:
+                    self._reject(name, tick, ts, price, size, side, "unknown_contract")
+                else:
+                    self._judge(instrument, tick, ts, price, size, side, gateway)
             tick += 1
+        for lane in lanes.values():
+            self._end_lane(lane)
+
+    def _lane(self, name: str) -> Lane | None:
+        """Return what lets plain prints of a contract pass, if any may as things are."""
+        instrument, reference = self.instruments.get(name), self.references.get(name)
+        if instrument is None or reference is None or reference.last is None or reference.held:
+            return None
+        limits = self.limits(name, instrument)
+        if limits.shut:
+            return None
+        return Lane(name, limits, reference, self.rows)
+
+    def _end_lane(self, lane: Lane | None) -> None:
+        """Take over what passed in a lane."""
+        if lane is not None and lane.count:
+            self.accepted += lane.count
+            self.weight += lane.count
+            self.references[lane.name] = Reference(lane.newest, lane.last)
 
     def _by_contract(self, prints: Prints, recv_ns: Ints) -> None:
         """Judge a long run with arrays, contract by contract (contracts do not see one another)."""
@@ -373,7 +358,7 @@ class _Step:
             column[chosen] for column in (columns.ts, columns.ticks, columns.size, columns.side, columns.tick)
         )
         if len(tick):
-            self.rows.setdefault(name, _Rows()).add_block(ts_ns, ticks, size_, side_, tick)
+            self.rows.setdefault(name, Rows()).add_block(ts_ns, ticks, size_, side_, tick)
             self.accepted += len(tick)
             self.weight += len(tick)
             self.references[name] = decided.reference
@@ -424,7 +409,7 @@ class _Step:
     ) -> None:
         rows = self.rows.get(name)
         if rows is None:
-            rows = self.rows[name] = _Rows()
+            rows = self.rows[name] = Rows()
         rows.add(ts, ticks, size, side, tick)
         self.accepted += 1
         self.weight += 1
@@ -568,6 +553,16 @@ class ValidationFold:
     def __init__(self, rules: Rules | Callable[[str], Rules], vector_rows: int = VECTOR_ROWS) -> None:
         self.rules: Callable[[str], Rules] = (lambda _: rules) if isinstance(rules, Rules) else rules
         self.vector_rows = vector_rows
+        self._limits: dict[str, Limits] = {}
+
+    def limits(self, contract: str, instrument: Instrument) -> Limits:
+        """Return what a contract's rules come to. They are worked out once, as long as neither changes."""
+        rules, known = self.rules(contract), self._limits.get(contract)
+        if known is None or known.rules is not rules or known.instrument is not instrument:
+            if len(self._limits) >= MOST_COUNTED:
+                self._limits.clear()
+            known = self._limits[contract] = Limits(rules, instrument)
+        return known
 
     def initial(self) -> ValidationState:
         """Nothing known: every contract is unknown until a record names its instrument."""
@@ -575,7 +570,7 @@ class ValidationFold:
 
     def step(self, state: ValidationState, messages: Sequence[object]) -> tuple[ValidationState, list[Output]]:
         """Fold `messages` in order. A record not after the last one is passed over: feeding is idempotent."""
-        step = _Step(self.rules, state, self.vector_rows)
+        step = _Step(self, state)
         for message in messages:
             if not isinstance(message, Numbered) or message.seq <= step.seq:
                 continue
