@@ -47,20 +47,38 @@ def prints_in(message: object) -> int:
 
 def weight_of(message: object) -> int:
     """Return about how many bytes a message of the pipeline takes: for bounds of mailboxes, so cheap and not exact."""
-    if isinstance(message, Numbered):
-        item = message.item
-        if not isinstance(item, Frames):
-            return RECORD_BYTES
-        payloads = sum(map(len, item.payloads)) if item.payloads else 0
-        return RECORD_BYTES + payloads + (len(item.prints) if item.prints else 0) * PRINT_BYTES
-    if isinstance(message, Validated):
-        return RECORD_BYTES + message.weight * PRINT_BYTES
-    if isinstance(message, Reduced):
-        return RECORD_BYTES + len(message.rows) * ROW_BYTES + sum(map(len, message.columns)) * COLUMN_BYTES
-    if isinstance(message, Bars):
-        rows = len(message.updated) + len(message.closed) + len(message.revised) + len(message.settled)
-        return RECORD_BYTES + rows * ROW_BYTES + sum(map(len, message.columns)) * COLUMN_BYTES
-    return RECORD_BYTES
+    weigh = _WEIGHTS.get(type(message))
+    return RECORD_BYTES if weigh is None else RECORD_BYTES + weigh(message)
+
+
+def _numbered(message: Numbered) -> int:
+    item = message.item
+    if not isinstance(item, Frames):
+        return 0
+    payloads = sum(map(len, item.payloads)) if item.payloads else 0
+    return payloads + (len(item.prints) if item.prints else 0) * PRINT_BYTES
+
+
+def _validated(message: Validated) -> int:
+    return message.weight * PRINT_BYTES
+
+
+def _reduced(message: Reduced) -> int:
+    columns = message.columns
+    return len(message.rows) * ROW_BYTES + (sum(map(len, columns)) * COLUMN_BYTES if columns else 0)
+
+
+def _bars(message: Bars) -> int:
+    rows = len(message.updated) + len(message.closed) + len(message.revised) + len(message.settled)
+    return rows * ROW_BYTES + sum(map(len, message.columns)) * COLUMN_BYTES
+
+
+_WEIGHTS: Final[Mapping[type, Callable[[Any], int]]] = {
+    Numbered: _numbered,
+    Validated: _validated,
+    Reduced: _reduced,
+    Bars: _bars,
+}
 
 
 class Whole:

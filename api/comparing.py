@@ -30,7 +30,7 @@ from tickloom.errors import LogDamagedError, UsageError
 from tickloom.logged import starts_of
 from tickloom.messages.bars import BarFlag
 from tickloom.messages.control import SessionStarted, SessionStopped
-from tickloom.messages.intake import Numbered
+from tickloom.messages.intake import Numbered, received
 from tickloom.messages.market import NS
 from tickloom.recovery import Folds, fingerprint, newest_of, recover
 
@@ -144,7 +144,9 @@ def _live_chains(reader: LogReader, notes: list[str]) -> tuple[dict[Key, Chain],
         return None
     states = recover(reader, settings, paths).states
     if not any(isinstance(record, SessionStopped) for record in in_force):
-        end = SessionStopped(recv_ns=0, reason="the log ends here")
+        # as a replay ends it: what is due by the last receipt closes, and only what is open then is partial
+        last = next(reader.items(from_seq=reader.last_seq))
+        end = SessionStopped(recv_ns=received(last, -1), reason="the log ends here")
         states = folds.step(states, [Numbered(reader.last_seq + 1, end)])
     return chains_of(states), found.last_seq, chains_of(found)
 

@@ -10,7 +10,6 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -21,7 +20,7 @@ from tickloom.config.settings import Settings
 from tickloom.engine import Engine
 from tickloom.logged import session_start, settings_of
 from tickloom.messages.control import Gap, SessionStopped
-from tickloom.messages.intake import Frames, Numbered
+from tickloom.messages.intake import Frames, Numbered, received
 from tickloom.messages.market import Instrument
 from tickloom.preflight import check_folders
 from tickloom.summary import Summary
@@ -182,9 +181,3 @@ class Pass:
         """Stop what still runs, and close the log."""
         self.engine.stop()
         self.reader.close()
-
-
-def received(numbered: Numbered, frame: int) -> int:
-    """Return when a frame of an item was received (ns UTC); for a record, when it was made."""
-    item: Any = numbered.item
-    return int(item.recv_ns[frame]) if isinstance(item, Frames) else int(item.recv_ns)

@@ -51,6 +51,12 @@ class Numbered(msgspec.Struct, frozen=True, gc=False):
         return self.seq + (max(len(self.item), 1) - 1 if isinstance(self.item, Frames) else 0)
 
 
+def received(numbered: Numbered, frame: int) -> int:
+    """Return when a frame of an item was received (ns UTC); for a record, when it was made."""
+    item = numbered.item
+    return int(item.recv_ns[frame]) if isinstance(item, Frames) else item.recv_ns
+
+
 class Validated(msgspec.Struct, frozen=True, gc=False):
     """What validation passes on, in log order: trades, and the control records that bars depend on.
 

@@ -334,17 +334,18 @@ class Actor(ActorBase):
             return self._rest()
         if status is not WORK:
             return LEAVE
-        for i, control in enumerate(controls):
-            life.in_hand = (controls, i)
-            try:
-                self._control(control)
-            except BaseException:
-                life.hand_back()
-                raise
-            if self._leaves():
-                life.hand_back()
-                return Next.LEAVE
-        life.in_hand = None
+        if controls:
+            for i, control in enumerate(controls):
+                life.in_hand = (controls, i)
+                try:
+                    self._control(control)
+                except BaseException:
+                    life.hand_back()
+                    raise
+                if self._leaves():
+                    life.hand_back()
+                    return Next.LEAVE
+            life.in_hand = None
         if batch is not None:
             self._batch(batch)
         # most often there is nothing more, and a turn to find that out would cost as much as a message
@@ -352,7 +353,10 @@ class Actor(ActorBase):
 
     def _rest(self) -> Next:
         """Rest, now that the mailbox will wake us: unless we were told to leave just before it knew."""
-        return AGAIN if self._leaves() and self._place.mailbox.stay_awake() else RESTING
+        life = self._life
+        if self._leaving is None and not life.fenced and life.stop != "now":
+            return RESTING
+        return AGAIN if self._place.mailbox.stay_awake() else RESTING
 
     def _control(self, control: Control) -> None:
         answer, message = control.answer, control.message
@@ -391,7 +395,8 @@ class Actor(ActorBase):
             self._check("after_batch", first, count)
         self._settle()
         place.done(count, began, clock.monotonic_ns())
-        self._worked()
+        if place.wants_success:
+            self._worked()
 
     def _clean_up(self, exit_: Exit) -> None:
         self.on_exit(exit_)

@@ -23,6 +23,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from threading import get_ident
 
 from tickloom.supervision.actor import AGAIN, LEAVE, RESTING, Actor, Next
 from tickloom.supervision.clocks import Clock, Waiter
@@ -40,10 +41,12 @@ SPARES = 2
 class _Shift:
     """One thread of a crew."""
 
-    __slots__ = ("asleep", "member", "thread", "waiter")
+    __slots__ = ("asleep", "ident", "member", "thread", "waiter")
 
     def __init__(self) -> None:
         self.waiter = Waiter()
+        self.ident = 0
+        """The thread's number, once it runs."""
         self.asleep = False
         """On duty, and waiting for somebody to be ready."""
         self.member: _Member | None = None
@@ -57,11 +60,12 @@ class _Shift:
 class _Member:
     """One incarnation taking turns."""
 
-    __slots__ = ("_crew", "_incarnation", "given_up", "life", "shift")
+    __slots__ = ("_actor", "_crew", "_incarnation", "given_up", "life", "shift")
 
     def __init__(self, crew: Crew, incarnation: Incarnation) -> None:
         self._crew = crew
         self._incarnation = incarnation
+        self._actor: Actor | None = None
         self.life = incarnation.life
         self.given_up = False
         self.shift: _Shift | None = None
@@ -75,8 +79,8 @@ class _Member:
         """Take one turn; LEAVE when that was the last. The thread is the member's until another one's turn."""
         set_current_life(self.life)
         try:
-            actor = self._incarnation.actor
-            following = actor._turn() if isinstance(actor, Actor) else self._first()
+            actor = self._actor
+            following = actor._turn() if actor is not None else self._first()
         except BaseException as error:  # noqa: BLE001 - ends here, whatever it is: reported as this actor's exit
             self._incarnation.conclude(error)
             return LEAVE
@@ -91,6 +95,7 @@ class _Member:
                 f"{made.path}: a crew has Actor and FoldActor, not {type(made).__name__}: leave crew empty"
             )
         made._rouse = self.wake
+        self._actor = made
         made._begin()
         return AGAIN
 
@@ -127,14 +132,23 @@ class Crew:
 
     def ready(self, member: _Member) -> None:
         """Give the member a turn. From any thread."""
-        with self._lock:
-            if member not in self._members:
-                return
+        duty, queued = self._duty, False
+        if duty is not None and duty.ident == get_ident():
+            # from a turn, as most messages are: who is on duty looks here before it sleeps
             self._ready.append(member)
+            if self._duty is duty:
+                return
+            queued = True  # the duty was taken from this thread meanwhile, by who may have looked here before
+        with self._lock:
+            if not queued:
+                if member not in self._members:
+                    return
+                self._ready.append(member)
             try:
                 roused = self._rouse()
             except RuntimeError:
-                self._ready.remove(member)
+                if member in self._ready:
+                    self._ready.remove(member)
                 raise
         if roused is not None:
             roused.wake()
@@ -165,6 +179,14 @@ class Crew:
             each.wake()
 
     # --- with the lock held ---
+
+    def _first_ready(self) -> _Member | None:
+        """Return whose turn it is, of those that are still members."""
+        while self._ready:
+            member = self._ready.popleft()
+            if member in self._members:
+                return member
+        return None
 
     def _rouse(self) -> _Shift | None:
         """See to it that somebody gives turns; returns a thread that is to be woken, once the lock is free."""
@@ -201,6 +223,7 @@ class Crew:
 
     def _work(self, shift: _Shift) -> None:
         thread = threading.current_thread()
+        shift.ident = get_ident()
         following = RESTING
         while (member := self._next(shift, following)) is not None:
             member.life.thread = thread
@@ -218,6 +241,12 @@ class Crew:
             chosen: _Member | None = None
             wanted = True
             with self._lock:
+                if following is RESTING and self._duty is shift and self._ready:  # nearly always
+                    chosen = self._ready.popleft()
+                    if chosen in self._members:
+                        shift.member, chosen.shift = chosen, shift
+                        return chosen
+                    chosen = None
                 if shift.member is not None:
                     roused = self._ended(shift, shift.member, following)
                 if not self._members:
@@ -226,8 +255,8 @@ class Crew:
                     wanted = False
                 elif self._duty is None or self._duty is shift:
                     self._duty = shift
-                    if self._ready:
-                        chosen = self._ready.popleft()
+                    chosen = self._first_ready()
+                    if chosen is not None:
                         shift.member, chosen.shift = chosen, shift
                     else:
                         shift.asleep = True

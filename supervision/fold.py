@@ -98,19 +98,21 @@ class FoldActor(Actor, Generic[S]):
     def _batch(self, batch: Batch) -> None:
         if not self._admit(batch):
             return
-        place, clock = self._place, self._place.services.clock
-        count, first = len(batch.messages), batch.first
-        began = clock.monotonic_ns()
+        place, monotonic_ns = self._place, self._place.services.clock.monotonic_ns
+        messages = batch.messages
+        count, first = len(messages), batch.first
+        began = monotonic_ns()
         self._phase = "fold"
         faults = self._faults is not None
         if faults:
             self._check("before_fold", first, count)
-        before = self.state
+        memory = place.memory
+        before = self.fold.initial() if memory.state is NOTHING else memory.state
         guilty: list[tuple[Sequence[Any], Exception]] = []
         try:
-            state, outputs = self.fold.step(before, batch.messages)
+            state, outputs = self.fold.step(before, messages)
         except Exception as error:  # noqa: BLE001 - any failure of a fold is the batch's; the guilty rows are found
-            state, outputs, guilty = self._bisect(before, batch.messages, error)
+            state, outputs, guilty = self._bisect(before, messages, error)
         if faults:
             self._check("after_fold", first, count)
         self._phase = "commit"
@@ -120,9 +122,11 @@ class FoldActor(Actor, Generic[S]):
         aside = self._put_aside(guilty) if guilty else 0
         if faults:
             self._check("after_commit", first, count)
-        place.done(count - aside, began, clock.monotonic_ns())
-        self._emit_rest()
-        self._worked()
+        place.done(count - aside, began, monotonic_ns())
+        if outputs:
+            self._emit_rest()
+        if place.wants_success:
+            self._worked()
 
     def _put_aside(self, guilty: Sequence[tuple[Sequence[Any], Exception]]) -> int:
         """Tell of the pieces that could not be folded, after the rest was committed; returns how many messages."""
@@ -145,7 +149,7 @@ class FoldActor(Actor, Generic[S]):
             return
         self._phase = "emit"
         for index in range(memory.emitted, len(outputs)):
-            if life.must_leave():
+            if life.fenced or life.stop == "now":
                 if life.fenced:
                     raise Fenced(f"{self.path} (epoch {life.epoch}) was fenced: it emits no more")
                 return

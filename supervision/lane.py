@@ -48,15 +48,26 @@ class Lane:
 
     # --- in ---
 
-    def open_at_once(self) -> bool:
-        """Whether a message may simply be appended, without being weighed."""
+    def has_room(self) -> bool:
+        """Whether a message may simply be appended: no bound is reached, nobody waits, and nothing is refused."""
         return (
-            not self.barred
-            and self._held is None
+            len(self.data) < self.capacity
             and not self.waiting
-            and len(self.data) < self.capacity
-            and self._weigh is None
+            and not self.barred
+            and self._held is None
+            and (self.max_bytes is None or self.bytes < self.max_bytes)
         )
+
+    def append(self, message: Any, sender: str) -> None:
+        """Append a message, there being room."""
+        self.data.append(message)
+        self.senders.append(sender)
+        self.tally.put += 1
+        weigh = self._weigh
+        if weigh is not None:
+            size = weigh(message)
+            self._sizes.append(size)
+            self.bytes += size
 
     @property
     def full(self) -> bool:
@@ -73,7 +84,7 @@ class Lane:
             self._refuse(message, sender, reason)
             return "lost"
         if not self.full and not self.waiting:
-            self._append(message, sender)
+            self.append(message, sender)
             return "in"
         tally.high_water = max(tally.high_water, len(data))
         policy = self.spec.policy
@@ -85,7 +96,7 @@ class Lane:
         if policy is Policy.DROP_OLDEST:
             while self.full:
                 self._drop_oldest()
-            self._append(message, sender)
+            self.append(message, sender)
             return "in"
         if policy is Policy.CONFLATE and data and not self.waiting and self._conflate(message, sender):
             return "in"
@@ -102,7 +113,7 @@ class Lane:
         while self.waiting and not self.full:
             entry = self.waiting.popleft()
             entry.outcome = "in"
-            self._append(entry.message, entry.sender)
+            self.append(entry.message, entry.sender)
             woken.append(entry)
         return woken
 
@@ -129,6 +140,16 @@ class Lane:
 
     def next_batch(self, limit: int) -> Batch | None:
         """Return the batch in hand; without one, take at most `limit` messages and have them in hand."""
+        if self.inflight is None and self.permits is None and self.gap is None and len(self.data) == 1:
+            tally = self.tally  # the most usual of all
+            self.inflight = batch = Batch([self.data.popleft()], [self.senders.popleft()], tally.taken)
+            tally.taken += 1
+            if not tally.high_water:
+                tally.high_water = 1
+            if self._weigh is not None:
+                self._sizes.clear()
+                self.bytes = 0
+            return batch
         if self.inflight is not None and not self.inflight.messages:
             self.inflight = None  # all of it was advanced past before the crash: nothing comes again
         if self.inflight is not None:
@@ -149,12 +170,7 @@ class Lane:
             self.permits -= count
         if count <= 0:
             return None
-        if depth == 1:
-            messages, senders = [data.popleft()], [self.senders.popleft()]
-            if self._weigh is not None:
-                self._sizes.clear()
-                self.bytes = 0
-        elif count == depth:
+        if count == depth:
             messages, senders = list(data), list(self.senders)
             self._empty()
         else:
@@ -218,15 +234,6 @@ class Lane:
 
     # --- inside ---
 
-    def _append(self, message: Any, sender: str) -> None:
-        self.data.append(message)
-        self.senders.append(sender)
-        self.tally.put += 1
-        if self._weigh is not None:
-            size = self._weigh(message)
-            self._sizes.append(size)
-            self.bytes += size
-
     def _empty(self) -> None:
         self.data.clear()
         self.senders.clear()
@@ -280,7 +287,7 @@ class Lane:
                     del self._sizes[i]
                     self._reweigh(i - 1)
                 self.tally.conflated += 1
-                self._append(message, sender)
+                self.append(message, sender)
                 return True
         return False
 

@@ -79,10 +79,8 @@ class Mailbox:
         """
         lane = self._lane
         with self.lock:
-            if lane.open_at_once():
-                self._data.append(message)
-                self._senders.append(sender)
-                self._tally.put += 1
+            if lane.has_room():
+                lane.append(message, sender)
                 wake = self._sleeper
                 if wake is None:
                     return True
@@ -104,8 +102,13 @@ class Mailbox:
 
     def offer(self, message: Any, sender: str = "") -> bool:
         """Put on the data lane without waiting. False when there is no room (the caller keeps it) or it was refused."""
+        lane = self._lane
         with self.lock:
-            verdict = self._lane.admit(message, sender, None)
+            if lane.has_room():
+                lane.append(message, sender)
+                verdict: str | Waiting = "in"
+            else:
+                verdict = lane.admit(message, sender, None)
             wake = self._rouse() if verdict == "in" else None
         self._after(wake)
         return verdict == "in"

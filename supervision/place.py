@@ -130,11 +130,12 @@ class Place:
             Fenced: another incarnation owns the place; nothing was changed.
         """
         memory = Memory(state, outputs)
-        with self.mailbox.lock:
-            if self.mailbox.owner != epoch:
+        mailbox = self.mailbox
+        with mailbox.lock:
+            if mailbox.owner != epoch:
                 raise Fenced(f"{self.path} (epoch {epoch}) was fenced: its commit is refused")
             self.memory = memory
-            self.mailbox.settle_locked()
+            mailbox.settle_locked()
         return memory
 
     def let_go(self, epoch: int, memory: Memory, count: int) -> None:
@@ -143,8 +144,9 @@ class Place:
         Raises:
             Fenced: another incarnation owns the place, and lets them go by itself; nothing was changed.
         """
-        with self.mailbox.lock:
-            if self.mailbox.owner != epoch:
+        mailbox = self.mailbox
+        with mailbox.lock:
+            if mailbox.owner != epoch:
                 raise Fenced(f"{self.path} (epoch {epoch}) was fenced: what it lets go does not count")
             memory.emitted = count
             self.emitted += 1

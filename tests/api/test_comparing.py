@@ -16,7 +16,7 @@ import tickloom
 from tickloom.actors.recorder.reader import LogReader
 from tickloom.actors.recorder.writer import LogOptions, LogWriter
 from tickloom.messages.intake import Frames, Numbered
-from tickloom.messages.market import as_int64
+from tickloom.messages.market import NS, as_int64, as_list
 from tickloom.scripts.emulator import Emulator
 
 MNQ = "CON.F.US.MNQ.Z25"
@@ -173,6 +173,28 @@ def test_of_a_session_that_was_killed_what_a_checkpoint_and_the_files_have_is_co
     assert verified is not None
     assert 0 < verified.chained <= result.summary.bars
     assert 0 < verified.bars < result.summary.bars, "what waited for its file is in the log alone"
+
+
+def test_the_live_chain_ends_as_the_replay_does_where_a_log_was_cut_off(make_session: Make, tmp_path: Path) -> None:
+    with make_session("running", recorder__checkpoint_s=1) as session:
+        for _ in zip(session.bars(MNQ, "1s"), range(4), strict=False):
+            for path in (tmp_path / "running").glob("*.tlcp"):
+                shutil.copy(path, tmp_path)
+    with LogReader(tmp_path / "running") as reader:
+        items = list(reader.items())
+    first = min(int(path.stem.rpartition("-")[2]) for path in tmp_path.glob("*.tlcp"))
+    after = [i for i, n in enumerate(items) if n.seq > first and isinstance(n.item, Frames)]
+    last = items[after[len(after) // 2]]
+    assert isinstance(last.item, Frames)
+    # it came late, so its receipt lies past the end of a bar that its stamp still falls into
+    late = msgspec.structs.replace(last.item, recv_ns=[at + 2 * NS for at in as_list(last.item.recv_ns)])
+    with LogWriter(tmp_path / "log", session="cut", options=LogOptions()) as writer:
+        writer.append([*items[: after[len(after) // 2]], Numbered(last.seq, late)], 0)
+    for path in tmp_path.glob("*.tlcp"):
+        shutil.copy(path, tmp_path / "log")
+    verified = tickloom.replay(tmp_path / "log", verify=True).verified
+    assert verified is not None
+    assert verified.checkpoint_seq >= first
 
 
 def test_what_cannot_be_compared_is_said_and_is_no_failure(recorded: tuple[Path, Path, int], tmp_path: Path) -> None:
