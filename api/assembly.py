@@ -6,6 +6,7 @@ the recorder with its checkpoints, and the dashboard. Nothing here runs.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import random
 from collections.abc import Callable, Mapping
@@ -69,6 +70,9 @@ from tickloom.wiring import (
 )
 
 _log = logging.getLogger("tickloom.session")
+
+RECORDER_LINGER: Final = 0.005
+"""How long the recorder gathers (s): a wake-up for each read of the socket would cost the feed, and it has 50 ms."""
 
 PING_S: Final = 5.0
 """Seconds between two pings: how soon a link that is half open is noticed, and how fresh the round trip is."""
@@ -246,7 +250,8 @@ def assemble(parts: Parts) -> Wires:
         wires.http = specs.child("http", http, MailboxSpec(capacity=16))
     boxes = settings.mailboxes
     if log is not None:
-        wires.recorder = specs.child("recorder", recorder, flowing(settings, boxes.recorder))
+        taking = specs.child("recorder", recorder, flowing(settings, boxes.recorder))
+        wires.recorder = dataclasses.replace(taking, linger=RECORDER_LINGER)
         wires.checkpoint = specs.child("checkpoint", checkpoint, MailboxSpec(capacity=16))
     if parts.recovered is not None:
         wires.carried = parts.recovered.states

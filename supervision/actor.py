@@ -105,6 +105,8 @@ class ActorBase(pykka.ThreadingActor):
         self._faults = self._place.services.faults
         self._waiter = Waiter()
         self._rouse: Callable[[], object] = self._waiter.wake
+        self._linger = self._place.spec.linger
+        self._dozing = False
         self._told: tuple[BaseException, str] | None = None
         self._on_up: Callable[[], None] = lambda: None
 
@@ -315,7 +317,7 @@ class Actor(ActorBase):
         self._begin()
         while (following := self._turn()) is not LEAVE:
             if following is RESTING:
-                wait(waiter, None)
+                wait(waiter, self._patience())
                 waiter.reset()
 
     def _begin(self) -> None:
@@ -331,6 +333,7 @@ class Actor(ActorBase):
         mailbox = self._place.mailbox
         status, controls, batch = mailbox.poll(life.epoch, self._place.max_batch, self._rouse)
         if status is IDLE:
+            self._dozing = False
             return self._rest()
         if status is not WORK:
             return LEAVE
@@ -349,7 +352,12 @@ class Actor(ActorBase):
         if batch is not None:
             self._batch(batch)
         # most often there is nothing more, and a turn to find that out would cost as much as a message
-        return self._rest() if mailbox.rest(life.epoch, self._rouse) else AGAIN
+        doze = self._dozing = batch is not None and self._linger > 0
+        return self._rest() if mailbox.rest(life.epoch, self._rouse, doze) else AGAIN
+
+    def _patience(self) -> float | None:
+        """How long to wait, now that it rests, before it takes its next turn unasked, in seconds; None: not at all."""
+        return self._linger if self._dozing else None
 
     def _rest(self) -> Next:
         """Rest, now that the mailbox will wake us: unless we were told to leave just before it knew."""

@@ -102,7 +102,7 @@ class _Runner:
         self.pause()
         while (following := actor._turn()) is not Next.LEAVE:
             if following is Next.IDLE:
-                self._dispatcher.clock.wait(actor._waiter, None)
+                self._dispatcher.clock.wait(actor._waiter, actor._patience())
                 actor._waiter.reset()
             else:
                 self.pause()

@@ -74,6 +74,11 @@ class Lane:
         """Whether a bound is reached."""
         return len(self.data) >= self.capacity or (self.max_bytes is not None and self.bytes >= self.max_bytes)
 
+    @property
+    def half_full(self) -> bool:
+        """Whether half of a bound is reached."""
+        return 2 * len(self.data) >= self.capacity or (self.max_bytes is not None and 2 * self.bytes >= self.max_bytes)
+
     def admit(self, message: Any, sender: str, waiting: Callable[[], Waiting] | None) -> str | Waiting:
         """Decide on one message: "in", "lost", "no room" (the caller keeps it), or what now waits for room."""
         tally, data = self.tally, self.data

@@ -62,6 +62,7 @@ class Mailbox:
         self._tally = self._lane.tally
         self._control: deque[Control] = deque()
         self._sleeper: Wake | None = None
+        self._dozer: Wake | None = None  # as the sleeper, but data does not wake it before the lane is half full
         self._closed = ""  # why nothing at all is let in, for good
         self._draining = False
         self._refusing = False  # the breaker is open, and its spec says refuse
@@ -81,10 +82,9 @@ class Mailbox:
         with self.lock:
             if lane.has_room():
                 lane.append(message, sender)
-                wake = self._sleeper
+                wake = self._rouse_for_data()
                 if wake is None:
                     return True
-                self._sleeper = None
                 verdict: str | Waiting = "in"
             else:
                 made: list[Waiter] = []  # one, if it has to wait
@@ -109,7 +109,7 @@ class Mailbox:
                 verdict: str | Waiting = "in"
             else:
                 verdict = lane.admit(message, sender, None)
-            wake = self._rouse() if verdict == "in" else None
+            wake = self._rouse_for_data() if verdict == "in" else None
         self._after(wake)
         return verdict == "in"
 
@@ -188,6 +188,7 @@ class Mailbox:
         with self.lock:
             if self.owner != owner:
                 return FENCED, (), None
+            self._dozer = None
             control: Sequence[Control] = ()
             if self._control:
                 control = list(self._control)
@@ -210,15 +211,22 @@ class Mailbox:
             waiting.wake()
         return WORK, control, batch
 
-    def rest(self, owner: int, sleeper: Wake) -> bool:
-        """Have `sleeper` called by whoever brings something, if there is nothing just now; False: poll for it."""
+    def rest(self, owner: int, sleeper: Wake, doze: bool = False) -> bool:
+        """Have `sleeper` called by whoever brings something, if there is nothing just now; False: poll for it.
+
+        To `doze` is to be called for control, but for data only once the lane is half full: the owner wakes by itself
+        before long.
+        """
         lane = self._lane
         with self.lock:
             if self._control or self._data or self._draining or self._closed or self.owner != owner:
                 return False
             if lane.inflight is not None or lane.gap is not None or lane.waiting:
                 return False
-            self._sleeper = sleeper
+            if doze:
+                self._dozer = sleeper
+            else:
+                self._sleeper = sleeper
             return True
 
     def stay_awake(self) -> bool:
@@ -430,7 +438,16 @@ class Mailbox:
     # --- inside ---
 
     def _rouse(self) -> Wake | None:
-        wake, self._sleeper = self._sleeper, None
+        wake = self._sleeper or self._dozer
+        self._sleeper = self._dozer = None
+        return wake
+
+    def _rouse_for_data(self) -> Wake | None:
+        wake = self._sleeper
+        if wake is not None:
+            self._sleeper = None
+        elif self._dozer is not None and self._lane.half_full:
+            wake, self._dozer = self._dozer, None
         return wake
 
     def _bar(self, reason: str) -> list[Waiting]:

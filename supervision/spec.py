@@ -59,6 +59,8 @@ class ChildSpec:
     (None: 5 for a worker, and for a supervisor the longest of its children's). `start_timeout` bounds its start.
     `significant` children can end their supervisor (see `AutoShutdown`). `max_batch` bounds what one `on_batch` gets.
     Actors that name the same `crew` share a thread (see `tickloom.supervision.crew`); by default each has its own.
+    A worker that is to `linger` (seconds) is not woken for more data within that time of the last, unless its mailbox
+    is half full: its batches are larger, and who brings them pays for fewer wake-ups. Control wakes it always.
     A worker's batch that crashed it `poison_after` times, outside its fold, is quarantined. A child with a `breaker`
     does not use up its supervisor's intensity: its failures open the breaker instead.
     """
@@ -75,6 +77,7 @@ class ChildSpec:
     start_timeout: float = 30.0
     poison_after: int = 10
     crew: str = ""
+    linger: float = 0.0
 
     def __post_init__(self) -> None:
         instance(f"child {self.id!r}", "id", self.id, str)
@@ -90,6 +93,11 @@ class ChildSpec:
         whole(owner, "max_batch", self.max_batch)
         whole(owner, "poison_after", self.poison_after)
         instance(owner, "crew", self.crew, str)
+        seconds(owner, "linger", self.linger)
+        if self.linger and self.crew:
+            raise SpecError(
+                f"{owner}: linger is for a worker with a thread of its own; leave it or crew {self.crew!r} out"
+            )
         instance(owner, "mailbox", self.mailbox, MailboxSpec)
         instance(owner, "backoff", self.backoff, Backoff)
         if self.breaker is not None:

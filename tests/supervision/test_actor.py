@@ -22,6 +22,7 @@ from tickloom.supervision import (
     Failure,
     MailboxSpec,
     Quarantine,
+    SpecError,
 )
 
 AT_ONCE = Backoff(base=0)
@@ -300,6 +301,53 @@ def test_an_actor_that_crashes_at_the_end_of_all_it_was_given_is_given_nothing_a
     dispatcher.run()
     assert kit.log == [[0, 1], [2, 3], [4, 5]], "an empty batch would have been a success"
     assert tree.snapshot().find("/a").breaker == "open"
+
+
+def test_an_actor_that_lingers_is_woken_once_for_what_comes_within_that_time(stage, kit):
+    dispatcher, tree = stage(kit.worker("a", linger=0.5, mailbox=MailboxSpec(capacity=10)))
+    ref, batches = tree.ref("/a"), []
+
+    def handled():
+        batches.append(tree.snapshot().find("/a").batches)
+        return batches[-1]
+
+    ref.put(1)
+    dispatcher.run()  # it slept: the first message wakes it
+    assert handled() == 1
+    for number in range(2, 5):
+        ref.put(number)
+        dispatcher.run()
+    assert handled() == 1  # it lingers: nobody wakes it
+    dispatcher.advance(0.5)
+    assert handled() == 2  # its time has come, and all are one batch
+    assert [what for _, _, what in kit.log] == ["start", 1, 2, 3, 4]
+    for number in range(5, 10):
+        ref.put(number)
+        dispatcher.run()
+    assert handled() == 3  # half of the mailbox was full
+    ref.put(10)
+    ref.tell(lambda actor: actor.note("told"))
+    dispatcher.run()
+    assert [what for _, _, what in kit.log][-2:] == ["told", 10]  # control wakes it, and data goes with it
+    dispatcher.advance(0.5)  # nothing came meanwhile: it sleeps again
+    ref.put(11)
+    dispatcher.run()
+    assert kit.log[-1][2] == 11
+
+
+def test_to_linger_and_to_share_a_thread_do_not_go_together(kit):
+    with pytest.raises(SpecError, match=r"linger .* crew 'c'"):
+        kit.worker("a", linger=0.5, crew="c")
+
+
+def test_an_actor_that_lingers_stops_at_once_and_handles_what_it_has(stage, kit):
+    dispatcher, tree = stage(kit.worker("a", linger=60))
+    tree.ref("/a").put(1)
+    dispatcher.run()
+    tree.ref("/a").put(2)
+    tree.stop()
+    assert [what for _, _, what in kit.log] == ["start", 1, 2, "exit"]
+    assert dispatcher.seconds() < 60
 
 
 def test_a_poison_batch_cannot_put_an_actor_into_a_restart_loop(stage, kit):

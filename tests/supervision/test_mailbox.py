@@ -348,9 +348,10 @@ class Accounting(RuleBasedStateMachine):
         if hasattr(self, "box"):
             new = self.lost[self.seen_lost :]
             self.seen_lost = len(self.lost)
-            if new and self.pending is None and self.watching and not self.closed:
+            # those that waited when it opened are missed as well
+            watching, self.watching = self.watching or self.breaker != "closed", self.breaker != "closed"
+            if new and self.pending is None and watching and not self.closed:
                 self.pending = new[0]
-            self.watching = self.breaker != "closed"
 
 
 def test_every_message_is_accounted_for_exactly_once_whatever_happens_in_whatever_order():
