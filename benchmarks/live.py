@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,9 @@ from tickloom.scripts.emulator import Emulator
 
 CONTRACTS = ("CON.F.US.MNQ.Z25", "CON.F.US.EP.Z25", "CON.F.US.CLE.F26")
 
-_updates: dict[str, list[tuple[int, int]]] = {}
-"""By timeframe: (log sequence number its bars have come to, wall clock in ns), in order."""
+_updates: dict[str, tuple[array[int], array[int]]] = {}
+"""By timeframe, in order: the log sequence numbers its bars have come to, and when, by the wall clock (ns). Arrays,
+because objects would have the garbage collector look at them in the middle of it."""
 
 
 class Timed(TimeframeActor):
@@ -55,7 +57,9 @@ class Timed(TimeframeActor):
         """Pass the output on, then note it."""
         super().emit(output)
         if isinstance(output, Bars) and output.weight:
-            _updates.setdefault(output.timeframe, []).append((output.seq, time.time_ns()))
+            seqs, walls = _updates.setdefault(output.timeframe, (array("q"), array("q")))
+            seqs.append(output.seq)
+            walls.append(time.time_ns())
 
 
 def latencies(log: Path, from_ns: int, to_ns: int) -> dict[str, list[float]]:
@@ -76,7 +80,7 @@ def latencies(log: Path, from_ns: int, to_ns: int) -> dict[str, list[float]]:
     stamp, receipt, number = stamp[chosen], receipt[chosen], number[chosen]
     updated = np.zeros(len(number), np.int64)
     for notes in _updates.values():
-        seqs, walls = np.array(notes).T
+        seqs, walls = (np.array(column, np.int64) for column in notes)
         updated = np.maximum(updated, walls[np.searchsorted(seqs, number)])
     return {
         name: [
