@@ -33,6 +33,33 @@ def rows_of(block: BarColumns) -> list[Bar]:
     return [Bar(block.contract, block.timeframe, *row) for row in zip(*columns, strict=True)]
 
 
+def in_order(bars: Sequence[Bar], blocks: Sequence[BarColumns]) -> list[Bar | BarColumns]:
+    """Return bars and blocks of one timeframe in order of open time.
+
+    What a timeframe says at once can be blocks with bars between them; a contract's bar never lies within its blocks.
+    """
+    return sorted((*bars, *blocks), key=_opens)
+
+
+def runs_in_order(bars: Sequence[Bar], blocks: Sequence[BarColumns]) -> list[tuple[Bar, ...] | BarColumns]:
+    """Return the same for one contract, bars with no block between them together."""
+    runs: list[tuple[Bar, ...] | BarColumns] = []
+    between: list[Bar] = []
+    for item in in_order(bars, blocks):
+        if isinstance(item, Bar):
+            between.append(item)
+            continue
+        if between:
+            runs.append(tuple(between))
+            between = []
+        runs.append(item)
+    return [*runs, tuple(between)] if between else runs
+
+
+def _opens(item: Bar | BarColumns) -> int:
+    return item.open_time if isinstance(item, Bar) else item.open_time.item(0)
+
+
 def tail(block: BarColumns, rows: int) -> BarColumns:
     """Return the last rows of a block, without a copy."""
     if len(block) <= rows:

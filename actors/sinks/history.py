@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
-from tickloom.actors.bars.blocks import rows_of
+from tickloom.actors.bars.blocks import rows_of, runs_in_order
 from tickloom.actors.bars.history import History
 from tickloom.messages.bars import Bar, BarColumns, Bars, Forget
 from tickloom.messages.market import Instrument
@@ -160,11 +160,11 @@ def _by_contract(bars: Bars) -> dict[str, _Own]:
 
 def _fold(window: Window, own: _Own) -> Window:
     history = window.history.show(own.closed)
-    older = [bar for bar in own.settled if not own.columns or bar.open_time < own.columns[0].open_time[0]]
-    history = history.settle(older)
-    for block in own.columns:
-        history = history.settle_columns(block)
-    history = history.settle(own.settled[len(older) :])
+    if own.columns:
+        for item in runs_in_order(own.settled, own.columns):
+            history = history.settle_columns(item) if isinstance(item, BarColumns) else history.settle(item)
+    else:
+        history = history.settle(own.settled)
     closed = {bar.open_time for bar in own.closed}
     last = max(
         [int(block.open_time[-1]) for block in own.columns] + [bar.open_time for bar in own.settled], default=None

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from tickloom.actors.bars.blocks import runs_in_order
 from tickloom.messages.bars import Bar, BarColumns, Bars
 from tickloom.messages.control import Beat
 from tickloom.messages.market import NS, Instrument, Reject
@@ -165,12 +166,16 @@ class ParquetFold:
 
 def _settled(bars: Bars) -> list[tuple[str, Rows]]:
     """Return a message's final bars by contract, each contract's in order of open time."""
-    found: dict[str, list[Bar]] = {}
+    rows: dict[str, list[Bar]] = {}
     for bar in bars.settled:
-        found.setdefault(bar.contract, []).append(bar)
-    blocks: list[tuple[int, str, Rows]] = [(rows[0].open_time, c, tuple(rows)) for c, rows in found.items()]
-    blocks += [(int(block.open_time[0]), block.contract, block) for block in bars.columns if len(block)]
-    return [(contract, rows) for _, contract, rows in sorted(blocks, key=lambda block: block[:2])]
+        rows.setdefault(bar.contract, []).append(bar)
+    blocks: dict[str, list[BarColumns]] = {}
+    for block in bars.columns:
+        blocks.setdefault(block.contract, []).append(block)
+    found: list[tuple[str, Rows]] = []
+    for contract in dict.fromkeys((*rows, *blocks)):
+        found += ((contract, run) for run in runs_in_order(rows.get(contract, ()), blocks.get(contract, ())))
+    return found
 
 
 def _rows(file: File) -> int:

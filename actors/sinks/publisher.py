@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
-from tickloom.actors.bars.blocks import rows_of
+from tickloom.actors.bars.blocks import in_order, rows_of
 from tickloom.actors.publishing import Publisher, Subscription
 from tickloom.actors.sinks.pace import Pace
-from tickloom.messages.bars import Bar, Bars
+from tickloom.messages.bars import Bar, BarColumns, Bars
 from tickloom.messages.market import NS
 
 
@@ -27,9 +28,9 @@ class BarSubscription(Subscription):
         self.partial = partial
         self.pace = Pace(every_ns) if partial and every_ns > 0 else None
 
-    def wants(self, bar: Bar) -> bool:
-        """Whether the bar is of the contract that was asked for."""
-        return not self.contract or bar.contract == self.contract
+    def wants(self, bars: Bar | BarColumns) -> bool:
+        """Whether a bar, or a block of them, is of the contract that was asked for."""
+        return not self.contract or bars.contract == self.contract
 
 
 class End(msgspec.Struct, frozen=True):
@@ -71,17 +72,18 @@ class PublisherActor(Publisher[BarSubscription]):
         if not isinstance(message, Bars):
             return self.unhandled(message)
         now = self._now()
+        closed: Sequence[Bar | BarColumns] = message.closed
+        if message.columns:
+            closed = in_order(message.closed, message.columns)
         for each in self.subscriptions:
             if each.timeframe and each.timeframe != message.timeframe:
                 continue
-            for columns in message.columns:
-                if not each.contract or columns.contract == each.contract:
-                    for bar in rows_of(columns):
-                        self._offer_closed(each, bar)
-            for bars in (message.closed, message.revised):
-                for bar in bars:
-                    if each.wants(bar):
-                        self._offer_closed(each, bar)
+            for item in filter(each.wants, closed):
+                for bar in (item,) if isinstance(item, Bar) else rows_of(item):
+                    self._offer_closed(each, bar)
+            for bar in message.revised:
+                if each.wants(bar):
+                    self._offer_closed(each, bar)
             if each.partial:
                 for bar in message.updated:
                     if each.wants(bar) and (each.pace is None or each.pace.admit(bar, now)):
