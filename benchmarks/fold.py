@@ -13,6 +13,8 @@ nearly every trade makes a one-second bar of its own, which is the worst case. C
   trades; and `polars_sorted`, the same with all that helps it: products made once, stamps declared to be in order.
 
 `crossover` times one batch of n trades through the reduction, by loop and by arrays. `memory` is what a bar takes.
+`never_slower` runs all of it in batches of each size, trades in order and out of order in several ways, the way that is
+chosen and the loop in turns; `ratio` is the loop's time to that of the chosen way, and the least of them comes last.
 """
 
 from __future__ import annotations
@@ -221,6 +223,68 @@ def crossover(repeat: int) -> None:
             say(way="crossover", rate=rate, n=n, **figures)
 
 
+def disordered(ts: IntArray, order: str) -> IntArray:
+    """Return stamps of which some come late, in one of these ways."""
+    out, rng = ts.copy(), np.random.default_rng(1)
+    if order == "every other 3 s late":
+        out[1::2] -= 3 * NS
+    elif order == "1 in 10 is 3 s late":
+        out[::10] -= 3 * NS
+    elif order == "1 in 100 is 3 s late":
+        out[::100] -= 3 * NS
+    elif order == "20 of 40 are 3 s late":
+        out[np.arange(len(ts)) // 20 % 2 == 1] -= 3 * NS
+    elif order == "jitter of 0.5 s":
+        out += rng.integers(-NS // 2, NS // 2, len(ts))
+    elif order == "jitter of 5 ms":
+        out += rng.integers(-NS // 200, NS // 200, len(ts))
+    return out
+
+
+ORDERS = (
+    "in order",
+    "every other 3 s late",
+    "1 in 10 is 3 s late",
+    "1 in 100 is 3 s late",
+    "20 of 40 are 3 s late",
+    "jitter of 0.5 s",
+    "jitter of 5 ms",
+)
+
+
+def never_slower(rate: float, repeat: int) -> None:
+    """Compare the way that is chosen with the loop at every batch size, whatever order the trades come in."""
+    folds, least = Folds(), (float("inf"), "", 0)
+    for order in ORDERS:
+        for n in (1, 8, 64, 128, 256, 1024, 4096, 65_536):
+            count = max(n, min(8 * n, 4096))
+            ts, *rest = market(count, rate)
+            given = messages((disordered(ts, order), *rest), n, lists=False)  # type: ignore[arg-type]
+            assert folds.run(given) == folds.run(given, vector_rows=OFF), f"{order}, {n} rows: the ways disagree"
+            calls = max(500 // count, 1)
+            times = {"chosen": float("inf"), "loop": float("inf")}
+            gc.collect()
+            gc.disable()
+            for _ in range(repeat * (5 if n < 1024 else 1)):
+                for way, rows in (("chosen", None), ("loop", OFF)):
+                    start = time.process_time()
+                    for _ in range(calls):
+                        folds.run(given, vector_rows=rows)
+                    times[way] = min(times[way], (time.process_time() - start) / calls)
+            gc.enable()
+            ratio = times["loop"] / times["chosen"]
+            least = min(least, (ratio, order, n))
+            say(
+                way="never_slower",
+                order=order,
+                rate=rate,
+                batch=n,
+                mticks=round(count / times["chosen"] / 1e6, 3),
+                ratio=round(ratio, 2),
+            )
+    say(way="never_slower_least", ratio=round(least[0], 2), order=least[1], batch=least[2])
+
+
 def memory() -> None:
     """Measure what an open bar, a kept bar in a block and a chain take."""
     folds = Folds()
@@ -278,6 +342,7 @@ def main() -> None:
     )
     throughput(options.ticks, options.rates, options.batches, options.repeat)
     crossover(options.repeat)
+    never_slower(1_000.0, options.repeat)
     memory()
 
 

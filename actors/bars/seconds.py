@@ -1,8 +1,8 @@
 """Trades of one contract into deltas of one second: the inner loops of the finest reduction.
 
 Three ways to one result, which a property test compares: a loop (few trades), arrays in order of time (nearly all large
-batches: no sort, no division), and arrays out of order (sorted first; the late ones go through the loop). The rules are
-in `reduce`; here is how they are computed fast.
+batches: no sort, no division), and arrays out of order (sorted first; the late ones go through the loop, and all of
+them do where that is cheaper). The rules are in `reduce`; here is how they are computed fast.
 """
 
 from __future__ import annotations
@@ -26,6 +26,15 @@ figures)."""
 
 SECOND_ROWS = 3
 """See `VECTOR_ROWS`."""
+
+SORT_ROWS = 192
+"""What the array path costs, in the same measure, where trades are out of order and are sorted first."""
+
+LATE_ROWS = 512
+"""From so many trades on it is looked which of them are late; fewer go through the loop if any may be."""
+
+RUN_ROWS = 6
+"""What a run of late trades costs, in the same measure, beside those trades themselves: the loop folds them anyway."""
 
 NEVER = -(2**63)
 """A stamp before every other."""
@@ -60,50 +69,80 @@ class Seconds:
         """Fold trades in order of arrival; `beat` is the last clock beat before them."""
         self._beat = beat
         if not _worth_arrays(trades, vector_rows):
-            self._loop(
-                as_list(trades.ts_ns),
-                as_list(trades.price),
-                as_list(trades.size),
-                as_list(trades.side),
-                as_list(trades.tick),
-            )
+            self._rows(trades)
             return
         ts = as_int64(trades.ts_ns)
-        columns = (ts, as_int64(trades.price), as_int64(trades.size), as_int64(trades.side), as_int64(trades.tick))
         # in order of time, what is on time at the front is on time to the end
         if _all(ts[1:] >= ts[:-1]) and not self._is_late(int(ts[0])):
-            newest = int(ts[-1])
-        else:
-            newest = int(_max(ts))
-            columns = self._sort_out(columns)
-        if newest > self.newest:
-            self.newest = newest
-        if len(columns[0]):
+            self.newest = max(self.newest, int(ts[-1]))
+            self._arrays(_columns_of(trades))
+            return
+        columns = self._sort_out(trades, ts, at_any_cost=not vector_rows)
+        if columns is None:
+            self._rows(trades)
+        elif len(columns[0]):
             self._arrays(columns)
+
+    def _rows(self, trades: Trades) -> None:
+        """Fold trades by the loop."""
+        columns = (trades.ts_ns, trades.price, trades.size, trades.side, trades.tick)
+        self._loop(*(as_list(column) for column in columns))
 
     def _is_late(self, ts: int) -> bool:
         end = ts - ts % WIDTH_NS + WIDTH_NS + self._grace
         return end <= self._beat or end <= self.newest or ts < self.newest - self._lateness
 
-    def _sort_out(self, columns: Columns) -> Columns:
-        """Take out late and refused trades by the loop; return the others in order of (stamp, arrival)."""
-        ts = columns[0]
-        before = np.empty_like(ts)  # the newest stamp when each trade arrived
+    def _sort_out(self, trades: Trades, ts: IntArray, *, at_any_cost: bool) -> Columns | None:
+        """Fold late and refused trades by the loop, and return the others in order of (stamp, arrival).
+
+        Unless it is wanted `at_any_cost`: where the loop is quicker for all of them, do nothing and return None. Each
+        look at the stamps costs, so the cheaper ones come first.
+        """
+        worth = _worth(trades)
+        if worth < SORT_ROWS and not at_any_cost:
+            return None
+        late, newest = None, int(_max(ts))
+        if self._may_be_late(int(_min(ts)), newest):
+            if worth < LATE_ROWS and not at_any_cost:
+                return None
+            late, before = self._late_ones(ts)
+            if worth < SORT_ROWS + _cost_of(late) and not at_any_cost:
+                return None
+        columns = _columns_of(trades)
+        if late is not None:
+            columns = self._take_out(columns, late, before)
+        self.newest = max(self.newest, newest)
+        return _pick(columns, np.argsort(columns[0], kind="stable"))
+
+    def _may_be_late(self, oldest: int, newest: int) -> bool:
+        """Whether a trade between these stamps can be late or refused, in whatever order they came."""
+        known = max(newest, self.newest)
+        end = oldest - oldest % WIDTH_NS + WIDTH_NS + self._grace
+        return end <= max(known, self._beat) or oldest < known - self._lateness
+
+    def _late_ones(self, ts: IntArray) -> tuple[NDArray[np.bool_], IntArray]:
+        """Return which trades are late or refused, and the newest stamp when each arrived."""
+        before = np.empty_like(ts)
         before[0] = self.newest
         np.maximum.accumulate(ts[:-1], out=before[1:])
         np.maximum(before, self.newest, out=before)
         end = ts - ts % WIDTH_NS + (WIDTH_NS + self._grace)
         late = end <= np.maximum(before, self._beat)
         late |= ts < np.maximum(before, NEVER + self._lateness) - self._lateness
-        if late.any():
-            rows = np.flatnonzero(late)
-            for run in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1):
-                start, stop = int(run[0]), int(run[-1]) + 1
-                self.newest = int(before[start])
-                self._loop(*(column[start:stop].tolist() for column in columns))
-            keep = np.flatnonzero(~late)
-            columns = _pick(columns, keep)
-        return _pick(columns, np.argsort(columns[0], kind="stable"))
+        return late, before
+
+    def _take_out(self, columns: Columns, late: NDArray[np.bool_], before: IntArray) -> Columns:
+        """Fold the late and refused trades by the loop, run by run; return the others."""
+        rows = np.flatnonzero(late)
+        if not len(rows):
+            return columns
+        ts, price, size, side, tick = (column[rows].tolist() for column in columns)
+        edges = np.flatnonzero(np.diff(rows) > 1) + 1
+        starts = [0, *edges.tolist()]
+        for start, stop, known in zip(starts, [*starts[1:], len(ts)], before[rows[starts]].tolist(), strict=True):
+            self.newest = known
+            self._loop(ts[start:stop], price[start:stop], size[start:stop], side[start:stop], tick[start:stop])
+        return _pick(columns, np.flatnonzero(~late))
 
     def _loop(
         self,
@@ -286,9 +325,30 @@ def _worth_arrays(trades: Trades, vector_rows: int) -> bool:
     seconds = abs(int(ts[-1]) - int(ts[0])) // WIDTH_NS + 1
     if seconds == 1 and isinstance(ts, np.ndarray):
         return True
-    worth = n if isinstance(ts, np.ndarray) else n // 3
     several = 0 if seconds == 1 else vector_rows + SECOND_ROWS * seconds
-    return seconds >= COLUMN_ROWS or worth >= vector_rows + several
+    return seconds >= COLUMN_ROWS or _worth(trades) >= vector_rows + several
+
+
+def _worth(trades: Trades) -> int:
+    """How many trades are there, counted by what arrays make of them: lists must become arrays first."""
+    n = len(trades)
+    return n if isinstance(trades.ts_ns, np.ndarray) else n // 3
+
+
+def _cost_of(late: NDArray[np.bool_]) -> int:
+    """What late trades cost, in trades that the loop folds in the same time."""
+    runs = int(np.count_nonzero(late[1:] & ~late[:-1])) + int(late[0])
+    return int(np.count_nonzero(late)) + RUN_ROWS * runs
+
+
+def _columns_of(trades: Trades) -> Columns:
+    return (
+        as_int64(trades.ts_ns),
+        as_int64(trades.price),
+        as_int64(trades.size),
+        as_int64(trades.side),
+        as_int64(trades.tick),
+    )
 
 
 def _unsigned(column: IntArray) -> NDArray[np.uint64]:

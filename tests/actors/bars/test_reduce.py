@@ -98,6 +98,38 @@ def test_loop_and_arrays_give_what_the_reference_gives(
     assert state.newest == newest == dict(outputs[0].watermarks)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 10**9),
+    st.sampled_from([100, 300, 700, 2000]),
+    st.sampled_from([NS // 1000, NS // 50, NS]),
+    st.sampled_from([0.0, 0.002, 0.02, 0.3, 1.0]),
+    st.sampled_from([1, 1, 30]),
+    st.sampled_from([NS // 100, 2 * NS, 30 * NS]),
+    st.integers(-3 * NS, 3 * NS),
+)
+def test_however_many_come_late_every_way_says_the_same(
+    loom: Any, seed: int, count: int, step: int, share: float, run: int, by: int, ahead: int
+) -> None:
+    rng = random.Random(seed)
+    ticks, now, behind = [], T, 0
+    for number in range(count):
+        now += rng.randrange(step + 1)
+        if number % run == 0:
+            behind = rng.randrange(by) if rng.random() < share else 0
+        ticks.append(loom.Tick("A", now - behind, rng.randint(-9, 9), rng.randint(0, 5), rng.randint(0, 2), number))
+    middle = count // 3
+    said = []
+    for vector_rows in (0, 64, 10**9):
+        fold = ReduceFold(NS // 2, 10 * NS, vector_rows=vector_rows, column_rows=10**9)
+        arrays = vector_rows < 10**9
+        parts = [loom.trades_of(part, arrays=arrays) for part in (ticks[:middle], ticks[middle:])]
+        messages = [Validated(1, (parts[0], Beat(recv_ns=ticks[middle].ts + ahead), parts[1]))]
+        state, outputs = fold.step(fold.initial(), messages)
+        said.append((state, rows_of(list(outputs)), [output.refused for output in outputs]))
+    assert said[0] == said[1] == said[2]
+
+
 def test_of_equal_stamps_the_first_to_arrive_opens_and_the_last_closes() -> None:
     trades = Trades("A", [T, T, T], [7, 9, 8], [1, 1, 1], [0, 1, 2], [4, 5, 6])
     for vector_rows in (0, 10):
