@@ -18,7 +18,7 @@ from tickloom.actors.bars.fold import TimeframeState
 from tickloom.actors.bars.reduce import ReduceState
 from tickloom.actors.checkpoint.states import States
 from tickloom.actors.health.fold import HealthFold, HealthState, Limits
-from tickloom.actors.ledger.fold import LedgerState, lost
+from tickloom.actors.ledger.fold import LedgerState, lost, outside
 from tickloom.actors.publishing import Cancel, CloseAll, Subscribe
 from tickloom.actors.sinks.history import NONE_KEPT, HistoryState, Latest, Window, latest, table
 from tickloom.actors.sinks.parquet import Flush
@@ -262,7 +262,8 @@ class Engine:
         if not self.wires.settings.flags.bounded_statistics:
             counts = (self.committed(VALIDATION) or ValidationState()).counts
             return Statistics(ticks=counts.accepted, rejected=dict(counts.rejected))
-        return snapshot(self.committed(STATISTICS) or StatisticsState())
+        counted = snapshot(self.committed(STATISTICS) or StatisticsState())
+        return msgspec.structs.replace(counted, outside=outside(self.committed(LEDGER) or LedgerState()))
 
     def health(self) -> Health:
         """Return what the health actor committed last; when it is not running, that it is not comes first."""

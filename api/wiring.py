@@ -446,7 +446,7 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
         return ChangesActor(context, ChangesFold(lru_cache(MOST_RULES)(lambda name: settings.calendar_for(name).tz())))
 
     def ledger(context: ActorContext) -> RoutedActor:
-        return RoutedActor(context, whole(LedgerFold()), {}, lambda state, _: state)
+        return RoutedActor(context, whole(LedgerFold(hours(settings))), {}, lambda state, _: state)
 
     def validation(context: ActorContext) -> RoutedActor:
         fold = whole(validation_fold(settings))

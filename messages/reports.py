@@ -146,7 +146,8 @@ class Statistics(msgspec.Struct, frozen=True):
     `counters` are totals by actor path and name; `ticks_per_second` is over the last ten seconds; `latency` is that
     of the slowest timeframe since the start, `latency_by_source` each one's, `latency_recent` each one's of the last
     one to two minutes. `gauges` are the latest values by actor path and name,
-    `contracts` the prints `accepted` and `rejected` of each contract (of those beyond a cap together, under "").
+    `contracts` the prints `accepted` and `rejected` of each contract (of those beyond a cap together, under ""),
+    `outside` those in final bars that came between two sittings of their calendar, likewise.
     """
 
     seconds: float = 0.0
@@ -160,3 +161,4 @@ class Statistics(msgspec.Struct, frozen=True):
     latency_recent: dict[str, Latency] = {}
     gauges: dict[str, dict[str, float]] = {}
     contracts: dict[str, dict[str, int]] = {}
+    outside: dict[str, int] = {}

@@ -97,6 +97,10 @@ def _of_statistics(statistics: Statistics) -> Iterator[Metric]:
         for outcome, count in outcomes.items():
             contracts.add_metric([contract, outcome], count)
     yield contracts
+    outside = _counter("tickloom_outside_session_ticks", "Prints in final bars between two sittings.", ["contract"])
+    for contract, count in sorted(statistics.outside.items()):
+        outside.add_metric([contract], count)
+    yield outside
     latency = Metric(
         "tickloom_receipt_to_bar_seconds", "From the receipt of a frame to the update of a bar.", "summary"
     )

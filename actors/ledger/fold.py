@@ -6,6 +6,10 @@ It is the other side of validation's totals. When a session has ended, for every
 
 less the trades of an earlier session that those bars had begun with, where this one goes on with its log;
 and what is missing on the right is *lost*: a defect, never a matter of course.
+
+It also counts the prints that came while their market was closed, between two sittings of their calendar: they are in
+bars of their own (`tickloom.config.buckets`), so the bars that begin outside hold them all, and no print is looked at
+one by one. A break is within its sitting. Bars by activity know no sessions, and tell nothing of this.
 """
 
 from __future__ import annotations
@@ -14,17 +18,25 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import msgspec
+import numpy as np
 
-from tickloom.messages.bars import Bars, Forget
+from tickloom.config.sessions import Sessions
+from tickloom.config.timeframes import Timeframe
+from tickloom.messages.bars import BarColumns, Bars, Forget
 from tickloom.messages.reports import Withheld
+
+MOST_COUNTED = 256
+"""Contracts whose prints outside their sessions are counted; those of all others are counted together, under ""."""
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """Totals of one timeframe: final bars, trades in them, trades that came too late for their bar."""
+    """Totals of one timeframe: final bars, trades in them, trades that came too late for their bar, and by contract the
+    trades in bars outside every sitting (none of it: the timeframe cannot tell)."""
 
     bars: int = 0
     trades: int = 0
     refused: int = 0
+    outside: dict[str, int] = {}
 
 
 class LedgerState(msgspec.Struct, frozen=True):
@@ -38,7 +50,11 @@ Input: TypeAlias = Bars | Withheld | Forget
 
 
 class LedgerFold:
-    """The fold `(LedgerState, [Bars | Withheld]) -> (LedgerState, [])`."""
+    """The fold `(LedgerState, [Bars | Withheld]) -> (LedgerState, [])`. `hours` gives a contract's sessions."""
+
+    def __init__(self, hours: Callable[[str], Sessions]) -> None:
+        self._hours = hours
+        self._blind: dict[str, bool] = {}  # timeframes by whether they know no sessions
 
     def initial(self) -> LedgerState:
         """An empty account."""
@@ -56,6 +72,7 @@ class LedgerFold:
                     + sum(bar.trades for bar in message.settled)
                     + sum(int(block.trades.sum()) for block in message.columns),
                     before.refused + message.refused,
+                    self._outside(before.outside, message),
                 )
             elif isinstance(message, Forget):
                 entries.pop(message.timeframe, None)
@@ -63,10 +80,51 @@ class LedgerFold:
                 withheld[message.path] = withheld.get(message.path, 0) + message.prints
         return LedgerState(entries, withheld), ()
 
+    def _outside(self, before: dict[str, int], bars: Bars) -> dict[str, int]:
+        name = bars.timeframe
+        if name not in self._blind:
+            self._blind[name] = Timeframe.parse(name).is_activity
+        if self._blind[name]:
+            return before
+        counts = before
+        for item in (*bars.settled, *bars.columns):
+            hours = self._hours(item.contract)
+            if isinstance(item, BarColumns):
+                trades = _trades_outside(item, hours)
+            else:
+                trades = 0 if hours.at(item.open_time) is not None else item.trades
+            if trades:
+                counts = dict(counts) if counts is before else counts
+                contract = item.contract if item.contract in counts or len(counts) < MOST_COUNTED else ""
+                counts[contract] = counts.get(contract, 0) + trades
+        return counts
+
     def split(self, messages: Sequence[Input]) -> tuple[Sequence[Input], Sequence[Input]] | None:
         """Halve a failing batch by messages."""
         middle = len(messages) // 2
         return (messages[:middle], messages[middle:]) if middle else None
+
+
+def _trades_outside(block: BarColumns, hours: Sessions) -> int:
+    """Return the trades of the bars that begin between two sittings; by stretches, of which a block has few."""
+    opens, row, trades = block.open_time, 0, 0
+    while row < len(opens):
+        at = int(opens[row])
+        sitting = hours.at(at)
+        end = sitting.close if sitting is not None else hours.next_open(at)
+        stop = int(np.searchsorted(opens, end))
+        if sitting is None:
+            trades += int(block.trades[row:stop].sum())
+        row = stop
+    return trades
+
+
+def outside(state: LedgerState) -> dict[str, int]:
+    """Return by contract how many prints of final bars came between two sittings: by the finest timeframe, since one of
+    days or more has what lies between the sittings of one day in that day.
+    """
+    timed = [frame for frame in map(Timeframe.parse, state.entries) if not frame.is_activity]
+    return state.entries[str(min(timed))].outside if timed else {}
 
 
 def lost(

@@ -37,6 +37,7 @@ def test_what_the_views_say_is_what_is_exposed(world: Any) -> None:
         counters={"/pressure": {"overflows": 2, "decisions": 5}},
         gauges={"/pressure": {"halvings": 3, "memory_used_ratio": 0.9}},
         contracts={"MNQ": {"accepted": 40, "rejected": 3}},
+        outside={"MNQ": 6},
     )
     world.health = Health(
         "degraded",
@@ -50,6 +51,7 @@ def test_what_the_views_say_is_what_is_exposed(world: Any) -> None:
     assert found["tickloom_ticks_total", ()] == 41
     assert found["tickloom_rejected_ticks_total", (("reason", "jump"),)] == 3
     assert found["tickloom_contract_ticks_total", (("contract", "MNQ"), ("outcome", "rejected"))] == 3
+    assert found["tickloom_outside_session_ticks_total", (("contract", "MNQ"),)] == 6
     assert found["tickloom_mailbox_overflows_total", ()] == 2
     assert found["tickloom_pressure_decisions_total", ()] == 5
     assert found["tickloom_pressure_halvings", ()] == 3
