@@ -7,7 +7,7 @@ the rules of any other, with a new iterator; what it may have missed is a gap, f
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -53,7 +53,7 @@ class Source(Protocol):
 
     @property
     def instruments(self) -> Sequence[Instrument]:
-        """The contracts it has ticks of, with their tick sizes."""
+        """The contracts it has ticks of, with their tick sizes, and calendars where their products' will not do."""
         ...
 
     def ticks(self) -> AsyncIterator[Ticks]:
@@ -76,6 +76,7 @@ class SourceActor(AsyncActor):
     Args:
         context: as for any actor.
         source: the program's.
+        instruments: its instruments by contract, with the calendars that they go by.
         sequencer: takes what it yields.
         health: told of its ups and downs; so is `listener`.
         listener: called with every change of its link.
@@ -87,6 +88,7 @@ class SourceActor(AsyncActor):
         self,
         context: ActorContext,
         source: Source,
+        instruments: Mapping[str, Instrument],
         *,
         sequencer: Sequencer,
         health: Ref,
@@ -98,6 +100,7 @@ class SourceActor(AsyncActor):
         kept = context.recall()
         self._kept: Kept = Kept(first_tick, gaps or GapTracker()) if kept is NOTHING else kept
         self._source = source
+        self._instruments = instruments
         self._sequencer = sequencer
         self._health = health
         self._listener = listener
@@ -130,7 +133,7 @@ class SourceActor(AsyncActor):
                     hub=NAME,
                     connection=self._kept.lives,
                     contract=instrument.contract,
-                    instrument=instrument,
+                    instrument=self._instruments.get(instrument.contract, instrument),
                 )
             )
             self._kept.gaps.confirmed(instrument.contract, now)

@@ -206,6 +206,7 @@ def assemble(parts: Parts) -> Wires:
         return SourceActor(
             context,
             parts.source,
+            parts.cleared.instruments,
             sequencer=sequencer(),
             health=context.ref(HEALTH),
             listener=parts.on_link,

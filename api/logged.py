@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import msgspec
 
 from tickloom.actors.recorder.reader import LogReader
-from tickloom.config.settings import Settings, settings_from
+from tickloom.config.settings import InstrumentSettings, Settings, settings_from
 from tickloom.config.timeframes import parse_timeframes
 from tickloom.errors import UsageError
 from tickloom.messages.control import AnyControl, SessionStarted
@@ -84,15 +84,39 @@ def settings_of(
     recorded = started.timeframes if given is None and started.timeframes else session.timeframes
     wanted = tuple(str(t) for t in parse_timeframes(recorded if timeframes is None else timeframes))
     history = msgspec.structs.replace(settings.history, rows=HISTORY_ROWS, megabytes=HISTORY_MB)
-    # the calendars that bars were built with, also where the settings of the recording knew nothing of the contract
-    instruments = {
-        each.contract: msgspec.structs.replace(settings.instrument_for(each.contract), calendar=each.calendar)
-        for each in started.instruments
-        if not settings.instrument_for(each.contract).calendar
-    }
     return settings.replace(
         calendars=calendars,
-        instruments=settings.instruments | instruments,
+        # the calendars that bars were built with, also where the settings of the recording knew nothing of the contract
+        instruments=with_calendars(settings, started.instruments),
         session=msgspec.structs.replace(session, timeframes=wanted),
         history=history,
     )
+
+
+def going_on(settings: Settings, reader: LogReader, followed: Container[str]) -> Settings:
+    """Return the settings of a session that goes on with a log.
+
+    What the sessions before it followed and it does not keeps the calendar it had, as in a replay.
+    """
+    calendars: dict[str, object] = {}
+    instruments: dict[str, Instrument] = {}
+    for start in starts_of(reader, reader.context()):
+        calendars |= start.calendars
+        instruments |= {each.contract: each for each in start.instruments if each.contract not in followed}
+    left = [
+        each for each in instruments.values() if each.calendar not in ("", settings.calendar_for(each.contract).name)
+    ]
+    if not left:
+        return settings
+    needed = {each.calendar: calendars[each.calendar] for each in left if each.calendar in calendars}
+    return settings.replace(calendars=needed | settings.calendars, instruments=with_calendars(settings, left))
+
+
+def with_calendars(settings: Settings, instruments: Iterable[Instrument]) -> dict[str, InstrumentSettings]:
+    """Return the settings' instruments with the calendars that `instruments` name, where the settings name none."""
+    named = {
+        each.contract: msgspec.structs.replace(settings.instrument_for(each.contract), calendar=each.calendar)
+        for each in instruments
+        if each.calendar and not settings.instrument_for(each.contract).calendar
+    }
+    return settings.instruments | named

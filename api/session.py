@@ -36,6 +36,7 @@ from tickloom.actors.source import Source
 from tickloom.actors.token.messages import CurrentToken
 from tickloom.assembly import Parts, last_checkpoint, put_together
 from tickloom.beginning import open_log
+from tickloom.config.calendars import calendar_name
 from tickloom.config.credentials import Credentials, load_credentials
 from tickloom.config.secrets import Secret
 from tickloom.config.settings import Settings
@@ -44,6 +45,7 @@ from tickloom.embedding import Embedding
 from tickloom.engine import STREAM_CAPACITY, Engine
 from tickloom.errors import Cancelled, FeedLostError, UsageError
 from tickloom.listening import Listeners
+from tickloom.logged import going_on, with_calendars
 from tickloom.messages.control import SessionStopped
 from tickloom.messages.market import Instrument
 from tickloom.messages.reports import Health, LinkState, Statistics
@@ -163,7 +165,8 @@ class Session(Embedding):
         if self._source is None:
             cleared = run(lambda: clear(settings, credentials, settings.session.contracts), cancelled)
         else:
-            cleared = Cleared(NOBODY.api_key, {each.contract: each for each in self._source.instruments})
+            named = (with_calendar(settings, each) for each in self._source.instruments)
+            cleared = Cleared(NOBODY.api_key, {each.contract: each for each in named})
         self._instruments = dict(cleared.instruments)
         self._began_ns = self._clock.wall_ns()
         if out is not None:
@@ -558,6 +561,7 @@ class Session(Embedding):
     def _recover(self, log: LogWriter, cancelled: Callable[[], bool]) -> None:
         """Learn what the log has come to, so as to go on from there."""
         with LogReader(log.directory) as reader:
+            self.settings = going_on(self.settings, reader, self._instruments)
             paths = checkpoints_in(log.directory)
             self._recovered = recover(reader, self.settings, paths, cancelled=cancelled)
         for warning in self._recovered.warnings:
@@ -594,14 +598,27 @@ class Session(Embedding):
 
 
 def fed_by(settings: Settings, source: Source) -> Settings:
-    """Return the settings of a session that a source feeds: its contracts, no accounts, no history to heal from."""
+    """Return the settings of a session that a source feeds: its contracts and their calendars, no accounts, no history
+    to heal from.
+
+    Raises:
+        SettingsError: a calendar that an instrument names does not exist, or a timeframe does not fit it.
+        UsageError: there are no instruments.
+    """
     contracts = tuple(each.contract for each in source.instruments)
     if not contracts:
         raise UsageError("the source has no instruments: give it at least one")
     return settings.replace(
         session=replace(settings.session, contracts=contracts, heal_gaps=False),
         gateway=replace(settings.gateway, accounts=()),
+        instruments=with_calendars(settings, source.instruments),
     )
+
+
+def with_calendar(settings: Settings, instrument: Instrument) -> Instrument:
+    """Return an instrument of a source with the name of the calendar that its bars are built by."""
+    named = settings.instrument_for(instrument.contract).calendar
+    return replace(instrument, calendar=named or calendar_name(instrument.contract))
 
 
 def stop_at_exit(session: Session) -> Callable[[], None]:

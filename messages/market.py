@@ -161,7 +161,8 @@ class Depth(msgspec.Struct, frozen=True, gc=False):
 class Instrument(msgspec.Struct, frozen=True):
     """What is known of a contract. Prices are `ticks * tick_size`, where tick_size = `numerator / denominator` exactly.
 
-    `calendar` names the session calendar (see `tickloom.config.calendars`).
+    `calendar` names the session calendar (see `tickloom.config.calendars`); empty: that of its product. What the
+    settings say of it goes before.
     """
 
     contract: str
@@ -171,7 +172,7 @@ class Instrument(msgspec.Struct, frozen=True):
     name: str = ""
     description: str = ""
     tick_value: float = 0.0
-    calendar: str = "utc"
+    calendar: str = ""
 
     @property
     def tick_size(self) -> float:

@@ -9,8 +9,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 import tickloom
+from tickloom.config.buckets import rule_for
+from tickloom.config.calendars import find_calendar
+from tickloom.config.fields import SettingsError
+from tickloom.config.settings import Settings
 from tickloom.messages.market import NS, Instrument
 
 OIL = Instrument("OIL", 1, 100, name="made up", calendar="24/7")
@@ -171,3 +176,64 @@ def test_a_source_without_instruments_is_refused() -> None:
     source.instruments = ()
     with pytest.raises(tickloom.UsageError, match="no instruments"):
         session_of(source)
+
+
+@pytest.mark.parametrize(
+    ("instrument", "settings", "calendar"),
+    [
+        (Instrument("OIL", 1, 100, calendar="24/7@Asia/Tokyo"), {}, "24/7@Asia/Tokyo"),
+        (Instrument("OIL", 1, 100), {}, "utc"),
+        (Instrument("CON.F.US.MNQ.Z25", 1, 100), {}, "cme_equity"),
+        (Instrument("CON.F.US.MNQ.Z25", 1, 100, calendar="24/7@Asia/Tokyo"), {}, "24/7@Asia/Tokyo"),
+        (Instrument("CON.F.US.MNQ.Z25", 1, 100, calendar="utc"), {}, "utc"),
+        (
+            Instrument("OIL", 1, 100, calendar="24/7@Asia/Tokyo"),
+            {"instruments": {"OIL": {"calendar": "cme_equity"}}},
+            "cme_equity",
+        ),
+    ],
+)
+def test_its_days_are_those_of_the_calendar_an_instrument_names_or_its_products_live_and_in_a_replay(
+    tmp_path: Path, instrument: Instrument, settings: dict[str, object], calendar: str
+) -> None:
+    session = Settings(**settings)  # type: ignore[arg-type]  # plain data comes out typed
+    given = session.replace(session=replace(session.session, grace_ms=0, timeframes=("1s", "1d")))
+    source = Given(instrument)
+    log = tmp_path / "log"
+    given = given.replace(recorder=replace(given.recorder, dir=str(log)))
+    with tickloom.Session(given, source=source) as running:
+        stream = running.bars(instrument.contract, "1s")
+        source.give(at(0, contract=instrument.contract))
+        source.give(at(1, contract=instrument.contract))
+        next(stream)
+        assert running.instruments[instrument.contract].calendar == calendar
+    assert running.summary is not None
+    again = tickloom.replay(log, verify=True)
+    assert again.digest == running.summary.digest
+    assert again.instruments[instrument.contract].calendar == calendar
+    (day, *_) = again.table(instrument.contract, "1d").to_pylist()
+    assert running.table(instrument.contract, "1d").to_pylist()[0] == day
+    start, end = rule_for(find_calendar(calendar), "1d").bucket(BEGAN * NS)
+    assert [int(day[key].timestamp()) * NS for key in ("open_time", "close_time")] == [start, end]
+
+
+def test_a_session_that_goes_on_with_a_log_folds_what_it_follows_no_longer_by_the_calendar_it_had(
+    tmp_path: Path,
+) -> None:
+    for name, calendar in (("OIL", "24/7@Asia/Tokyo"), ("GAS", "")):
+        source = Given(Instrument(name, 1, 100, calendar=calendar))
+        config = {"session.timeframes": ("1s", "1d"), "recorder.dir": str(tmp_path / "log")}
+        with session_of(source, **config) as session:
+            stream = session.bars(name, "1s")
+            source.give(at(0, contract=name))
+            source.give(at(1, contract=name))
+            next(stream)
+        for path in tmp_path.glob("log/*.tlcp"):
+            path.unlink()  # so that the next session reads the log itself
+    assert session.summary is not None
+    assert tickloom.replay(tmp_path / "log").digest == session.summary.digest
+
+
+def test_a_calendar_that_does_not_exist_is_refused_by_its_name() -> None:
+    with pytest.raises(SettingsError, match="did you mean '24/7'"):
+        session_of(Given(Instrument("OIL", 1, 100, calendar="24/8")))
