@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 
 import msgspec
 
@@ -11,7 +11,8 @@ from tickloom.actors.recorder.reader import LogReader
 from tickloom.config.settings import InstrumentSettings, Settings, settings_from
 from tickloom.config.timeframes import parse_timeframes
 from tickloom.errors import UsageError
-from tickloom.messages.control import AnyControl, SessionStarted
+from tickloom.messages.control import AnyControl, Midway, SessionStarted, SessionStopped
+from tickloom.messages.intake import Numbered, received
 from tickloom.messages.market import Instrument
 
 HISTORY_ROWS = 5_000_000
@@ -68,6 +69,24 @@ def session_start(
         calendars |= start.calendars
         instruments |= {each.contract: each for each in start.instruments}
     return msgspec.structs.replace(started[-1], calendars=calendars, instruments=tuple(instruments.values()))
+
+
+def known_before(records: Sequence[AnyControl], first: Numbered, from_ns: int | None = None) -> list[Numbered]:
+    """Return what is to be folded ahead of `first`, the first item of a log, or of a part of it, that is.
+
+    That is what is in force there, and, where a session is begun in its middle, that it is. All has a number below that
+    of the item: each record has had one of its own, and so has what was left out.
+
+    Args:
+        records: what is in force before the item.
+        first: the item.
+        from_ns: receipt stamp (ns UTC) before which all was left out; None: that of the item.
+    """
+    told: list[AnyControl] = list(records)
+    stopped = any(isinstance(record, SessionStopped) for record in records)
+    if records and not stopped and first.seq - 1 > len(records):
+        told.append(Midway(recv_ns=received(first, 0) if from_ns is None else from_ns))
+    return [Numbered(number, record) for number, record in enumerate(told, start=first.seq - len(told))]
 
 
 def settings_of(

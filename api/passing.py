@@ -18,7 +18,7 @@ from tickloom.beginning import session_name
 from tickloom.comparing import Verified
 from tickloom.config.settings import Settings
 from tickloom.engine import Engine
-from tickloom.logged import session_start, settings_of
+from tickloom.logged import known_before, session_start, settings_of
 from tickloom.messages.control import Gap, SessionStopped
 from tickloom.messages.intake import Frames, Numbered, received
 from tickloom.messages.market import Instrument
@@ -137,9 +137,9 @@ class Pass:
         validation = self.engine.tree.ref(VALIDATION)
         for count, numbered in enumerate(items):
             if not count:
-                # each of them has had a number of its own below this one, so there is room
-                for number, record in enumerate(self.before, start=numbered.seq - len(self.before)):
-                    validation.put(Numbered(number, record), sender="replay")
+                headless = numbered.seq == self.reader.first_seq  # then the log itself begins later than was asked for
+                for known in known_before(self.before, numbered, None if headless else self.from_ns):
+                    validation.put(known, sender="replay")
             if cancelled():
                 self.cancelled = True
                 break

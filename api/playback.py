@@ -16,10 +16,10 @@ from tickloom.config.settings import Settings
 from tickloom.engine import STREAM_CAPACITY
 from tickloom.errors import TickloomError, UsageError
 from tickloom.gate import Gate
-from tickloom.messages.intake import Numbered
+from tickloom.messages.intake import Numbered, received
 from tickloom.messages.reports import Statistics
 from tickloom.pacing import paced
-from tickloom.passing import Pass, Replay, received
+from tickloom.passing import Pass, Replay
 from tickloom.streams import BarStream
 from tickloom.supervision.faults import FaultPlan
 from tickloom.wiring import FINEST, HISTORY, LEDGER, PUBLISHER, VALIDATION, timeframe_path

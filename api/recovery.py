@@ -27,6 +27,7 @@ from tickloom.actors.sinks.parquet import ParquetState
 from tickloom.config.settings import Settings
 from tickloom.config.timeframes import parse_timeframes
 from tickloom.errors import Cancelled
+from tickloom.logged import known_before
 from tickloom.messages.bars import Bars
 from tickloom.messages.control import SessionStarted, SessionStopped
 from tickloom.messages.intake import Frames, Numbered, Validated
@@ -197,8 +198,7 @@ def recover(
     first = log.first_seq or 1
     if found is None and first > 1:
         # the segments before are gone; what was in force is in the header of the first that is left
-        context = log.context(from_seq=first)
-        states = folds.step(states, [Numbered(n, r) for n, r in enumerate(context, start=first - len(context))])
+        states = folds.step(states, before_head(log, first))
     # a message must not reach across the number a state has come to, or the state would hold half of it
     edges = sorted(
         {seq for seq in states.seqs if seq > states.validation.seq} | {max(states.validation.seq, first - 1)}
@@ -216,6 +216,12 @@ def recover(
         from_seq=0 if found is None else found.validation.seq,
         warnings=tuple(warnings),
     )
+
+
+def before_head(log: LogReader, first: int) -> list[Numbered]:
+    """Return what is to be folded ahead of a log whose first number is `first`, because what was before is gone."""
+    head = next(iter(log.items(from_seq=first, to_seq=first + 1)), None)
+    return [] if head is None else known_before(log.context(from_seq=first), head)
 
 
 def newest_of(
@@ -282,4 +288,14 @@ def seeds(wires: Wires) -> dict[str, Any]:
     return given
 
 
-__all__ = ["Folds", "Recovered", "batches_of", "fingerprint", "fold_all", "newest_of", "recover", "seeds"]
+__all__ = [
+    "Folds",
+    "Recovered",
+    "batches_of",
+    "before_head",
+    "fingerprint",
+    "fold_all",
+    "newest_of",
+    "recover",
+    "seeds",
+]

@@ -41,7 +41,7 @@ from tickloom.errors import Cancelled, UsageError
 from tickloom.messages.bars import BarFlag, Bars, Forget, Mark, Reduced
 from tickloom.messages.control import TimeframesChanged
 from tickloom.messages.intake import Numbered
-from tickloom.recovery import Folds, batches_of
+from tickloom.recovery import Folds, batches_of, before_head
 from tickloom.supervision import Clock, Mailbox, StartError, SupervisionError
 from tickloom.supervision.clocks import Waiter
 from tickloom.wiring import (
@@ -343,9 +343,7 @@ class _Filling:
         with LogReader(folder, keep_index=False) as log:
             if not self._done:
                 first = log.first_seq or 1
-                context = log.context(from_seq=first) if first > 1 else ()
-                if context:
-                    known = [Numbered(n, record) for n, record in enumerate(context, start=first - len(context))]
+                if first > 1 and (known := before_head(log, first)):
                     self._states = self._folds.step(self._states, known)
                 self._done = first - 1
             for upto, ours in ((min(self._after, to), False), (to, True)):

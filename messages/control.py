@@ -149,6 +149,15 @@ class Quarantined(Control, frozen=True):
     ticks: tuple[int, ...]
 
 
+class Midway(Control, frozen=True):
+    """What came before `recv_ns` of `contract` is not there to be folded: bars that began earlier are partial.
+
+    In no log: whoever folds a log from its middle on says so. Of no contract: of every one that is known.
+    """
+
+    contract: str = ""
+
+
 class Unfamiliar(Control, frozen=True):
     """A record that a later version wrote and this one does not know: `text` is its JSON. It is passed over; what must
     not be passed over is a new version of the log's format."""
@@ -172,6 +181,7 @@ AnyControl: TypeAlias = (
     | Unhealed
     | Rejects
     | Quarantined
+    | Midway
     | Unfamiliar
 )
 

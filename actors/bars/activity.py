@@ -10,7 +10,7 @@ prints were cut into batches changes nothing, but a reordered feed gives other b
 - `open_time` and `close_time` are the smallest and the largest stamp within, both included; neighbours may share one.
   Bars pay no heed to sessions: a bar begun on Friday goes on on Sunday.
 - A gap flags the bar at hand, or the next one if there is none. The bar at hand when a session stops is let go as
-  partial.
+  partial; so is the first of a log that is folded from its middle on.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tickloom.actors.bars.digest import Chain, pack
 from tickloom.actors.bars.reduce import halve
 from tickloom.config.timeframes import Timeframe, Unit
 from tickloom.messages.bars import Bar, BarFlag, Bars
-from tickloom.messages.control import AnyControl, Gap, SessionStarted, SessionStopped
+from tickloom.messages.control import AnyControl, Gap, Midway, SessionStarted, SessionStopped
 from tickloom.messages.intake import Validated
 from tickloom.messages.market import Trades, as_int64, as_list
 
@@ -130,6 +130,8 @@ class ActivityFold:
                         counter(item.contract).add(item)
                 elif isinstance(item, Gap):
                     counter(item.contract).flag(_GAP)
+                elif isinstance(item, Midway):
+                    counter(item.contract).flag(_PARTIAL)
                 elif isinstance(item, SessionStopped) or _cut_off(item, [*contracts.values(), *counters.values()]):
                     for name in dict.fromkeys([*contracts, *counters]):
                         counter(name).stop()

@@ -25,6 +25,7 @@ from tickloom.messages.control import (
     Beat,
     Gap,
     Healed,
+    Midway,
     SessionStarted,
     SessionStopped,
     Subscribed,
@@ -54,8 +55,8 @@ class ReduceFold:
     session that stops, and each piece of history that comes, within it.
 
     Input that was folded before (by `seq`) is passed over. A contract's bars that had begun when it was first
-    subscribed are marked partial; so is what is open when a session stops. A session that starts anew where the last
-    one was cut off stops that one first.
+    subscribed are marked partial, as are those from before the place where a log is begun in its middle; so is what is
+    open when a session stops. A session that starts anew where the last one was cut off stops that one first.
 
     Args:
         grace_ns: how long a second waits for its trades.
@@ -188,6 +189,8 @@ class _Step:
                 if item.contract not in self.followed:
                     self.followed |= {item.contract}
                     self.mark(item.contract, item.recv_ns - 1, item.recv_ns, BarFlag.PARTIAL)
+            elif isinstance(item, Midway):
+                self.mark(item.contract, NEVER, item.recv_ns, BarFlag.PARTIAL)
             elif isinstance(item, Unsubscribed):
                 self.followed -= {item.contract}
             elif isinstance(item, SessionStopped):

@@ -50,6 +50,7 @@ from tickloom.messages.control import (
     Disconnected,
     Gap,
     Healed,
+    Midway,
     SessionStarted,
     SessionStopped,
     Subscribed,
@@ -474,6 +475,9 @@ class _Step:
             # what the log itself could not keep is missing of every contract; nothing, if the stretch is empty
             if record.from_ns < record.to_ns:
                 self.items += [msgspec.structs.replace(record, contract=name) for name in self.receipts]
+            return
+        if isinstance(record, Midway):
+            self.items += [msgspec.structs.replace(record, contract=name) for name in self.instruments]
             return
         self.items.append(record)
 

@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 
 import tickloom
+from tickloom.actors.bars.digest import combine_digests
 from tickloom.actors.recorder.reader import LogReader
 from tickloom.actors.recorder.repair import recover
 from tickloom.actors.recorder.segment import name_of
+from tickloom.comparing import chains_of
+from tickloom.logged import session_start, settings_of
 from tickloom.messages.intake import Frames
 from tickloom.messages.market import NS
+from tickloom.recovery import recover as come_to
 
 MNQ = "CON.F.US.MNQ.Z25"
 T0 = 1_763_990_000 * NS
@@ -67,6 +71,54 @@ def test_a_stretch_gives_the_bars_of_its_prints(log: Path, start: float, end: fl
     assert result.summary.ticks == round((end - start) * 10)
     assert seconds(result) == list(range(int(start), int(end)))
     assert (result.summary.lost, result.summary.rejected) == (0, 0)
+
+
+def differing(part: tickloom.Replay, whole: tickloom.Replay) -> dict[str, list[int]]:
+    """Seconds since the tape's beginning of the bars that say `partial` in a part alone; all others are the whole's."""
+    found: dict[str, list[int]] = {}
+    for frame in ("1s", "5s"):
+        known = {row["open_time"]: row for row in whole.table(MNQ, frame).to_pylist()}
+        for row in part.table(MNQ, frame).to_pylist():
+            if row != known[row["open_time"]]:
+                assert row["flags"] == "partial"
+                assert row["volume"] < known[row["open_time"]]["volume"]
+                found.setdefault(frame, []).append((int(row["open_time"].timestamp()) * NS - T0) // NS)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("start", "cut"), [(13.5, {"1s": [13], "5s": [10]}), (13, {"5s": [10]}), (15, {}), (0, {}), (-100, {})]
+)
+def test_a_bar_that_a_part_begins_within_is_partial_and_one_it_begins_with_is_not(
+    log: Path, start: float, cut: dict[str, list[int]]
+) -> None:
+    whole, from_ns = tickloom.replay(log), T0 + round(start * NS)
+    part = tickloom.replay(log, from_ns=from_ns)
+    assert differing(part, whole) == cut
+    assert (part.digest == whole.digest) is (start <= 0)
+    with tickloom.Playback(log, from_ns=from_ns, speed=float("inf")) as playback:
+        assert playback.wait(30).digest == part.digest
+
+
+@pytest.mark.parametrize("gone", [1, 2])
+def test_bars_that_a_removed_beginning_reaches_into_are_partial_also_for_a_session_that_goes_on(
+    log: Path, gone: int
+) -> None:
+    whole = tickloom.replay(log)
+    for number in range(1, gone + 1):
+        (log / name_of(number)).unlink()
+    with LogReader(log) as reader:
+        first = next(int(n.item.recv_ns[0]) for n in reader.items() if isinstance(n.item, Frames))
+        result = tickloom.replay(log)
+        states = come_to(reader, settings_of(session_start(reader, reader.context(), None, None))).states
+    cut = {}
+    for frame, width in (("1s", NS), ("5s", 5 * NS)):
+        if first % width:
+            cut[frame] = [(first // width * width - T0) // NS]
+    assert cut, "the beginning reaches into a bar"
+    assert differing(result, whole) == cut
+    chains = {key: chain.digest() for key, chain in chains_of(states).items()}
+    assert combine_digests(chains) == result.digest
 
 
 def test_a_folder_with_a_log_of_nothing_says_so(tmp_path: Path, write_tape: WriteTape) -> None:

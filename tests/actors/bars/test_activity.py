@@ -14,7 +14,7 @@ from tickloom.actors.bars.activity import ActivityFold, ActivityState
 from tickloom.actors.bars.deltas import LIMIT, BarOverflowError
 from tickloom.config.timeframes import Timeframe
 from tickloom.messages.bars import Bar, BarFlag, Bars
-from tickloom.messages.control import Gap, SessionStarted, SessionStopped
+from tickloom.messages.control import Gap, Midway, SessionStarted, SessionStopped
 from tickloom.messages.intake import Validated
 from tickloom.messages.market import Trades
 
@@ -129,6 +129,13 @@ def test_a_gap_flags_the_bar_at_hand_or_the_next_one() -> None:
     _, said = step(fold, fold.initial(), trades[0], gap, trades[1], gap, trades[2], trades[3], trades[4], trades[5])
     flags = [bar.flags for output in said for bar in output.closed]
     assert flags == [BarFlag.GAP, BarFlag.GAP, BarFlag.NONE]
+
+
+def test_the_first_bar_of_a_log_that_is_folded_from_its_middle_is_partial(loom: Any) -> None:
+    fold = fold_of("2t")
+    trades = loom.trades_of([loom.Tick("A", T + n, 100, 1, 0, n) for n in range(4)])
+    _, (said,) = step(fold, fold.initial(), Midway(recv_ns=T, contract="A"), trades)
+    assert [bar.flags for bar in said.closed] == [BarFlag.PARTIAL, BarFlag.NONE]
 
 
 def test_a_session_that_starts_anew_lets_the_bar_of_one_that_was_cut_off_go() -> None:

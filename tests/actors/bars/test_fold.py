@@ -22,7 +22,7 @@ from tickloom.actors.bars.weave import MAX_FLATS
 from tickloom.config.buckets import rule_for
 from tickloom.config.calendars import calendar_from
 from tickloom.messages.bars import BarFlag, Bars, Delta, Mark, Reduced
-from tickloom.messages.control import Beat, Gap, SessionStopped
+from tickloom.messages.control import Beat, Gap, Midway, SessionStopped
 from tickloom.messages.intake import Validated
 from tickloom.messages.market import NS
 
@@ -332,6 +332,19 @@ def test_a_mark_flags_bars_open_closed_and_yet_to_come_but_not_those_that_were_f
     done = life.tell(delta(T0 + 60 * NS, 13, 6), newest=T0 + 60 * NS)
     assert [bar.flags for bar in done.settled] == [BarFlag.GAP, BarFlag.GAP, BarFlag.GAP, BarFlag.NONE]
     assert life.state.contracts["A"].marks == ()
+
+
+@pytest.mark.parametrize("seed", [None, 1, 2, 3])
+def test_bars_that_began_before_the_place_a_log_is_folded_from_are_partial_however_late_their_trades(
+    loom: Any, seed: int | None
+) -> None:
+    stamps = [T0 + 4 * NS, T0 + 11 * NS, T0 + 6 * NS, T0 + 12 * NS, T0 + 16 * NS]
+    ticks = [loom.Tick("A", ts, 10, 1, 2, number) for number, ts in enumerate(stamps)]
+    items = [Midway(recv_ns=T0 + 10 * NS + 1, contract="A"), *ticks, SessionStopped(recv_ns=T0 + 60 * NS)]
+    bars = loom.run(items, ["5s"], lateness=60 * NS, seed=seed).bars["5s"]
+    flagged = {(bar.open_time - T0) // NS for bar in bars if bar.flags & BarFlag.PARTIAL}
+    assert [(bar.open_time - T0) // NS for bar in bars] == [0, 5, 10, 15]
+    assert flagged == {0, 5, 10}
 
 
 def test_marks_flag_bars_made_in_bulk_as_they_flag_others(loom: Any) -> None:
