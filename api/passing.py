@@ -24,6 +24,7 @@ from tickloom.messages.intake import Frames, Numbered, received
 from tickloom.messages.market import Instrument
 from tickloom.preflight import check_folders
 from tickloom.summary import Summary
+from tickloom.supervision import Event
 from tickloom.supervision.faults import FaultPlan
 from tickloom.wiring import VALIDATION, Wires
 
@@ -56,6 +57,10 @@ class Replay:
     def instruments(self) -> Mapping[str, Instrument]:
         """What the log says of each contract."""
         return self._engine.history().instruments
+
+    def recent_events(self) -> list[Event]:
+        """Return the last supervision events (1,024 at most), oldest first; the clocks' changes are among them."""
+        return self._engine.tree.events()
 
     def table(self, contract: str, timeframe: str, last: int | None = None) -> pa.Table:
         """Return the bars as an Arrow table, oldest first; columns as in `Session.table`.

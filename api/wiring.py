@@ -284,7 +284,12 @@ def judged(wires: Wires, ref: Callable[[str], Ref]) -> dict[Any, list[Any]]:
     keepers = (HISTORY, PARQUET) if wires.out is not None else (HISTORY,)
     noted = (NOTES,) if wires.recorder is not None else ()
     return {
-        Validated: [ref(FINEST), *wires.receivers(ref, activity=True).values()],
+        # a replay may come without beats, at which a session says how far its prints have come
+        Validated: [
+            ref(FINEST),
+            *wires.receivers(ref, activity=True).values(),
+            *([] if wires.live else [ref(CHANGES)]),
+        ],
         Reject: [ref(path) for path in (*((PARQUET,) if wires.out is not None else ()), *noted)],
         Instrument: [ref(path) for path in keepers],
         Report: [ref(path) for path in ((STATISTICS, HEALTH) if flags.bounded_statistics else (HEALTH,))],
@@ -461,7 +466,7 @@ def tree_spec(wires: Wires) -> SupervisorSpec:
     reducing, _, keeping = crews_of(wires)
     observers += [
         specs.child("health", health, lossy),
-        specs.child("changes", changes, lossy, keeping),
+        specs.child("changes", changes, lossy if wires.live else waiting, keeping),
         specs.child("ledger", ledger, waiting, keeping),
         specs.child("history", history, waiting, keeping),
         specs.child("publisher", PublisherActor, waiting, keeping),

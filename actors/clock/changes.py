@@ -3,6 +3,9 @@
 Bars are right on such days without it; who reads a day of 23 hours, or two hours with the same local time, should find
 out why. Time is that of the prints, so a replay tells the same changes as the session did, and those of a weekend are
 told when the market opens again. What passed before the first print, or while no session ran, is not told.
+
+A session says at each beat how far its prints have come, and that is enough. A log may hold years without a beat, as
+one that was imported does, so a replay is followed by the prints themselves.
 """
 
 from __future__ import annotations
@@ -13,7 +16,11 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
+import numpy as np
+
 from tickloom.config.sessions import Transition, transitions
+from tickloom.messages.intake import Validated
+from tickloom.messages.market import Trades
 from tickloom.messages.reports import FeedState
 from tickloom.supervision import Event, FoldActor
 
@@ -36,7 +43,8 @@ class ClockChanged(Event):
 
 
 class ChangesFold:
-    """Folds `FeedState` into what has been told; its outputs are the `Transition`s that were passed, each once.
+    """Folds `FeedState` and `Validated` into what has been told; its outputs are the `Transition`s that were passed,
+    each once. No result depends on how messages are cut into batches.
 
     Args:
         zone_of: the zone of a contract's calendar.
@@ -51,20 +59,39 @@ class ChangesFold:
 
     def step(self, state: Passed, messages: Sequence[Any]) -> tuple[Passed, list[Transition]]:
         """Tell what was passed since the last batch, in order of time."""
-        newest: dict[ZoneInfo, int] = {}
+        reached: dict[ZoneInfo, tuple[int, int]] = {}
         for message in messages:
-            if isinstance(message, FeedState):
-                for contract, stamp, _ in message.contracts:
-                    zone = self._zone_of(contract)
-                    newest[zone] = max(newest.get(zone, stamp), stamp)
+            for zone, (first, newest) in self._reached(message).items():
+                since, before = reached.get(zone, (first, newest))
+                reached[zone] = (since, max(before, newest))
         after = dict(state)
         told: list[Transition] = []
-        for zone, stamp in newest.items():
-            before = state.get(zone.key)
-            if before is None or stamp > before:
-                after[zone.key] = stamp
-                told += transitions(zone, before, stamp) if before is not None else ()
+        for zone, (first, newest) in reached.items():
+            before = state.get(zone.key, first)
+            after[zone.key] = max(before, newest)
+            if newest > before:
+                told += transitions(zone, before, newest)
         return after, sorted(told, key=lambda each: (each.ts_ns, each.zone))
+
+    def _reached(self, message: Any) -> dict[ZoneInfo, tuple[int, int]]:
+        """Return the stamp from which a message speaks of each zone, and its newest one."""
+        reached: dict[ZoneInfo, tuple[int, int]] = {}
+        if isinstance(message, FeedState):
+            for contract, stamp, _ in message.contracts:
+                zone = self._zone_of(contract)
+                newest = max(reached[zone][1], stamp) if zone in reached else stamp
+                reached[zone] = (newest, newest)
+        elif isinstance(message, Validated):
+            earliest: dict[ZoneInfo, int] = {}
+            for trades in message.items:
+                if isinstance(trades, Trades) and len(trades):
+                    zone, tick, stamps = self._zone_of(trades.contract), int(trades.tick[0]), trades.ts_ns
+                    newest = int(stamps.max()) if isinstance(stamps, np.ndarray) else max(stamps)
+                    since, before = reached.get(zone, (0, newest))
+                    if tick < earliest.get(zone, tick + 1):  # the print of the zone that arrived first
+                        earliest[zone], since = tick, int(stamps[0])
+                    reached[zone] = (since, max(before, newest))
+        return reached
 
     def split(self, messages: Sequence[Any]) -> None:
         """What comes in is a state: a failing batch is put aside whole, and the next one says it all again."""

@@ -9,6 +9,7 @@ import msgspec
 import typer
 
 import tickloom
+from tickloom.actors.clock.changes import ClockChanged
 from tickloom.actors.recorder.segment import SUFFIX
 from tickloom.actors.sinks.files import write_parquet
 from tickloom.judging import judge
@@ -75,6 +76,9 @@ def replay(
                 progress=lambda share: told(share * size, size),
                 cancelled=asked.is_set,
             )
+    for event in result.recent_events():
+        if isinstance(event, ClockChanged):
+            output.say(event.words)
     summary: dict[str, Any] = msgspec.to_builtins(result.summary)
     if result.verified is not None:
         summary |= {"verified": msgspec.to_builtins(result.verified)}

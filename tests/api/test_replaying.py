@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 import tickloom
 from tickloom.actors.bars.digest import combine_digests
+from tickloom.actors.clock.changes import ClockChanged
+from tickloom.actors.recorder.importing.ticks import import_ticks
 from tickloom.actors.recorder.reader import LogReader
 from tickloom.actors.recorder.repair import recover
 from tickloom.actors.recorder.segment import name_of
@@ -17,6 +20,7 @@ from tickloom.logged import session_start, settings_of
 from tickloom.messages.intake import Frames
 from tickloom.messages.market import NS
 from tickloom.recovery import recover as come_to
+from tickloom.supervision.faults import FaultPlan
 
 MNQ = "CON.F.US.MNQ.Z25"
 T0 = 1_763_990_000 * NS
@@ -138,3 +142,23 @@ def test_a_segment_without_the_start_of_its_session_is_not_guessed_at(tmp_path: 
     recover(folder)
     with pytest.raises(tickloom.UsageError, match="does not begin with the start of a session"):
         tickloom.replay(folder)
+
+
+@pytest.mark.parametrize("batch_rows", [1, 7, 65_536])
+def test_a_log_without_beats_tells_each_change_of_the_clocks_once_also_when_who_tells_it_crashes(
+    tmp_path: Path, batch_rows: int
+) -> None:
+    spring, days = int(dt.datetime(2024, 3, 10, 8, tzinfo=dt.UTC).timestamp()) * NS, 86_400 * NS
+    rows = [f"{spring + day * days},100,1" for day in range(-20, 400, 3)]
+    (tmp_path / "ticks.csv").write_text("\n".join(["time,price,size", *rows]))
+    import_ticks(tmp_path / "ticks.csv", tmp_path / "log", contract="X", tick_size="1", calendar="24/7@America/Chicago")
+    faults = FaultPlan()
+    faults.crash("/observers/changes", "after_commit", nth=1)
+    result = tickloom.replay(tmp_path / "log", batch_rows=batch_rows, faults=faults)
+    assert faults.crashes == 1
+    told = [event.transition for event in result.recent_events() if isinstance(event, ClockChanged)]
+    assert [(each.ts_ns, each.forward) for each in told] == [
+        (spring, True),
+        (int(dt.datetime(2024, 11, 3, 7, tzinfo=dt.UTC).timestamp()) * NS, False),
+        (int(dt.datetime(2025, 3, 9, 8, tzinfo=dt.UTC).timestamp()) * NS, True),
+    ]

@@ -189,3 +189,13 @@ def test_settings_are_made_shown_and_checked(tickloom: Callable[..., Said]) -> N
     assert re.fullmatch(r'timeframes = \["1s", "1h"\] +# TICKLOOM__SESSION__TIMEFRAMES', line)
     assert "#   1h    from 1s (3600 each)" in out
     assert "canary" not in "".join(out)
+
+
+def test_a_replay_tells_the_changes_of_the_clocks_that_its_prints_passed(tickloom: Callable[..., Said]) -> None:
+    Path("ticks.csv").write_text(f"{TICKS}2026-03-08T07:59:59Z,100.50,2,sell\n2026-03-08T08:00:00Z,100.50,2,sell\n")
+    assert tickloom(f"{IMPORT} --calendar 24/7@America/Chicago")[0] == 0
+    code, _, err = tickloom("replay log --json")
+    assert code == 0
+    assert [line for line in err if "clock" in line] == [
+        "the clock of America/Chicago went forward 60 min at 2026-03-08 02:00:00 local (2026-03-08T08:00:00Z)"
+    ]

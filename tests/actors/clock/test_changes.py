@@ -7,13 +7,15 @@ from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tickloom.actors.clock.changes import ChangesActor, ChangesFold, ClockChanged
 from tickloom.config.sessions import Transition
-from tickloom.messages.market import NS
+from tickloom.messages.intake import Validated
+from tickloom.messages.market import NS, Trades
 from tickloom.messages.reports import FeedState
 from tickloom.supervision import ChildSpec, SupervisorSpec
 from tickloom.supervision.testing import Dispatcher, FaultPlan
@@ -65,17 +67,40 @@ def test_each_change_between_the_first_and_the_newest_print_of_a_zone_is_told_on
     for start, stop in pairwise(bounds):
         state, out = fold.step(state, states(stamps[start:stop]))
         outputs += out
-    # a batch is known as a whole, so the first stamp of a zone is the newest of its first batch
+    assert sorted(told(outputs)) == passed(stamps)
+
+
+def passed(stamps: list[tuple[str, int]]) -> list[tuple[int, str, int]]:
+    """The changes of each zone between the first print of it that arrived and the newest."""
     expected = []
     for zone in {zone.key for zone in ZONES.values()}:
-        firsts = [
-            [second for contract, second in stamps[start:stop] if ZONES[contract].key == zone]
-            for start, stop in pairwise(bounds)
-        ]
-        seen = [max(batch) for batch in firsts if batch]
+        seen = [second for contract, second in stamps if ZONES[contract].key == zone]
         if seen:
             expected += [each for each in KNOWN if each[1] == zone and seen[0] * NS < each[0] <= max(seen) * NS]
-    assert sorted(told(outputs)) == sorted(expected)
+    return sorted(expected)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(sorted(ZONES)), st.integers(FROM, FROM + 364 * 24 * HOUR)), max_size=30),
+    st.lists(st.integers(0, 30), max_size=4),
+    st.booleans(),
+)
+def test_prints_without_a_beat_tell_the_same_changes_however_they_are_cut(stamps, cuts, arrays):
+    outputs = []
+    fold = ChangesFold(ZONES.__getitem__)
+    state = fold.initial()
+    for start, stop in pairwise(sorted({0, *cuts, len(stamps)})):
+        items = []
+        for contract in sorted({contract for contract, _ in stamps[start:stop]}):
+            rows = [
+                (n, second * NS) for n, (name, second) in enumerate(stamps[:stop]) if n >= start and name == contract
+            ]
+            ticks, ts = zip(*rows, strict=True)
+            columns = [list(ts), [1] * len(ts), [1] * len(ts), [2] * len(ts), list(ticks)]
+            items.append(Trades(contract, *(np.array(each, np.int64) for each in columns) if arrays else columns))
+        state, out = fold.step(state, [Validated(stop, tuple(items))])
+        outputs += out
+    assert sorted(told(outputs)) == passed(stamps)
 
 
 def test_the_year_has_the_changes_that_the_public_has():
