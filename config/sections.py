@@ -156,7 +156,12 @@ class SessionSettings(Section, frozen=True, kw_only=True):
         int, Meta(description="The clock's beat: how promptly bars close in a quiet market.", ge=10, le=10_000)
     ] = 250
     emit_empty: Annotated[
-        bool, Meta(description="Emit flat bars, flagged empty, for buckets without a trade while the market is open.")
+        bool,
+        Meta(
+            description="Emit flat bars, flagged empty, at the last close: one for each bucket between two bars of a "
+            "session in which the market is open at any time, also across breaks, sittings and days. They come with "
+            "the bar after them, and change with the one before; of more than 3,600 in a row the newest 3,600."
+        ),
     ] = False
     heal_gaps: Annotated[
         bool, Meta(description="Fetch what a gap lost from the gateway's history and mark those bars healed.")

@@ -175,6 +175,24 @@ class Sessions:
             raise ValueError(f"calendar '{self.calendar.name}' does not open within a year after {ts_ns} ns")
         return self.next_open(self._opens[place])
 
+    def last_open(self, ts_ns: int) -> int | None:
+        """Return the last moment before `ts_ns` at which the market trades.
+
+        None: there is none since the beginning of the year before.
+        """
+        self._cover(ts_ns - 1)
+        place, moment = bisect_right(self._opens, ts_ns - 1) - 1, ts_ns - 1
+        while place >= 0:
+            session = self._around[place]
+            moment = min(moment, session.close - 1)
+            for start, end in reversed(session.breaks):
+                if start <= moment < end:
+                    moment = start - 1
+            if moment >= session.open:
+                return moment
+            place -= 1
+        return None
+
     def trading_day(self, ts_ns: int) -> dt.date | None:
         """Return the trading day of the sitting that `ts_ns` lies in; None between sittings."""
         session = self.at(ts_ns)

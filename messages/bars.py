@@ -207,7 +207,8 @@ class Bars(msgspec.Struct, frozen=True, gc=False):
     """What one timeframe has to say after a step. Within each tuple a contract's bars are in order of open time.
 
     A bar goes through `updated` (still open; the last word of the step only), `closed` (once), `revised` (changed
-    since, by late trades or by a mark; a bar that late trades alone made begins here), and `settled` (final: it will
+    since, by late trades or by a mark; a bar that late trades alone made begins here, and flat bars change with the bar
+    before them), and `settled` (final: it will
     not change, and is in the digest). `columns` are bars that closed and settled within the step: large batches of
     history pass through there, and no object is made for them. So what closed is `closed` and `columns`; what is
     final is `settled` and `columns`.

@@ -36,8 +36,9 @@ class TimeframeFold:
         rules: gives a contract's buckets. Always the same ones for a contract, or a replay would differ.
         grace_ns: how long a bar waits after its end before it closes; the reduction's.
         lateness_ns: how long after that it can be revised, in event time; the reduction's.
-        emit_empty: make flat bars, flagged `EMPTY`, for buckets without a trade between two bars of one sitting, while
-            the market is open. They come when the later bar closes, and again, final, when it settles.
+        emit_empty: make flat bars, flagged `EMPTY`, between two bars of a session, for buckets without a trade in which
+            the market trades at any moment; of a run longer than `MAX_FLATS` the newest. They come when the later bar
+            closes, again where what is around them is revised, and again, final, when the later bar settles.
         updates: report open bars that changed. Replay has no use for that.
         touched: report just the contracts of those bars. Who looks at them less often than they change asks `opened`.
         bulk_rows: threshold, for tests and benchmarks; no result depends on it.
@@ -177,13 +178,15 @@ class TimeframeFold:
         ]
 
     def pending(self, state: TimeframeState, contract: str) -> tuple[list[Bar], list[Bar]]:
-        """Return a contract's closed bars that may still be revised, and its open ones, each in order of open time."""
+        """Return a contract's closed bars that may still be revised, and its open ones, each in order of open time.
+
+        Flat bars that were told are among the closed ones.
+        """
         known = state.contracts.get(contract)
         if known is None:
             return [], []
         weaver = Weaver(self.weaving, contract, known)
-        closed = [weaver.bar(live) for _, live in sorted(known.closed.items())]
-        return closed, [weaver.bar(live, final=False) for _, live in sorted(known.open.items())]
+        return weaver.pending(), [weaver.bar(live, final=False) for _, live in sorted(known.open.items())]
 
 
 class _Step:

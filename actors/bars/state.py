@@ -26,11 +26,8 @@ BULK_ROWS = 32
 class Hours(Protocol):
     """When a market trades. See `tickloom.config.sessions`."""
 
-    def at(self, ts_ns: int) -> object | None:
-        """Return the sitting an instant lies in, or None."""
-
-    def is_open(self, ts_ns: int) -> bool:
-        """Whether the market trades at an instant."""
+    def last_open(self, ts_ns: int) -> int | None:
+        """Return the last moment before an instant at which the market trades; None: there is none for a year."""
 
 
 class BucketRule(Protocol):

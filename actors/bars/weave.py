@@ -9,13 +9,20 @@ Within one `Reduced` the order is fixed: on-time deltas, marks and patches, clos
 each late delta, and each patch, says how far the watermark was when it came, any grouping of the same input gives the
 same bars.
 
+Flat bars, where they are asked for, stand between two bars of a contract: one for each bucket in which the market
+trades at any moment, at the close of the bar before. They are nowhere kept; what they are follows from the bars around
+them. So they are told when the bar after them closes, told anew when that bar, the one before them, or a mark comes to
+say something else, and final with the bar after them.
+
 A patch is what history adds within a stretch. It reaches the bars that its cells fit into; those that are finer stay
 flagged as they were. A closed bar gets one revision from it, however many of its cells lie inside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
@@ -29,7 +36,10 @@ from tickloom.messages.bars import Bar, BarColumns, BarFlag, Delta, DeltaColumns
 from tickloom.messages.market import IntArray
 
 MAX_FLATS = 3_600
-"""Longest run of buckets without a trade that is filled with flat bars; a longer one stays empty."""
+"""Most flat bars between two bars; of a longer run it is the newest."""
+
+Run: TypeAlias = tuple[int, int, int]
+"""What lies between two bars: the end of the first, its close, the open time of the second."""
 
 _PARTIAL, _EMPTY, _REVISED = int(BarFlag.PARTIAL), int(BarFlag.EMPTY), int(BarFlag.REVISED)
 
@@ -45,7 +55,10 @@ class Weaver:
         "_late",
         "_lateness",
         "_own",
+        "_retold",
         "_rule",
+        "_state",
+        "_told",
         "_touched",
         "_weaving",
         "blocks",
@@ -83,6 +96,9 @@ class Weaver:
         self.refused = 0
         self.busy = False  # something beyond updates happened
         self._weaving = weaving
+        self._state = state
+        self._told: set[Run] = set()  # whose flat bars were said in this step
+        self._retold: dict[int, Bar] = {}  # flat bars that became others in this step
         self._grace, self._lateness = weaving.grace_ns, weaving.lateness_ns
         self._own = False
         self._rule: BucketRule | None = None
@@ -207,8 +223,11 @@ class Weaver:
         watermark = beat if beat > self.newest else self.newest
         if self.due + self._grace <= watermark:
             self._close(watermark - self._grace)
+        anew = self._weaving.flats and (bool(self._late) or self.marks != self._state.marks)
         if self._late:
             self._revise()
+        if anew:
+            self._retell()
         if self.newest != NEVER and (
             self._block is not None or self.fixed <= min(self.newest - self._grace - self._lateness, self.hold)
         ):
@@ -236,11 +255,11 @@ class Weaver:
             live = self.open.pop(start)
             if self._weaving.flats:
                 before = max((other for other in closed if other < start), default=None)
+                run = (self.floor, self.price, start)
                 if before is not None:
-                    previous = closed[before]
-                    self.said += self._flats(previous.close_time, previous.delta.close, start)
-                else:
-                    self.said += self._flats(self.floor, self.price, start)
+                    run = (closed[before].close_time, closed[before].delta.close, start)
+                self.said += self._flats(run)
+                self._told.add(run)
             closed[start] = live
             if live.close_time < self.fixed:
                 self.fixed = live.close_time
@@ -265,6 +284,33 @@ class Weaver:
             self.changed.add(start)
         self._late = []
 
+    def _retell(self) -> None:
+        """Say the flat bars that are others, by bars or by marks, than those that were said before."""
+        was, marks = self._state, self.marks
+        known = self._told.union(_runs(was.closed, was.floor, was.price))
+        moved = set(marks) ^ set(was.marks)
+        touched = [
+            run
+            for run in _runs(self.closed, self.floor, self.price)
+            if run not in known or any(mark.from_ns < run[2] and mark.to_ns > run[0] for mark in moved)
+        ]
+        if not touched:
+            return
+        low, high = touched[0][0], touched[-1][2]
+        self.marks = was.marks
+        told = {
+            bar.open_time: bar
+            for run in _runs(was.closed, was.floor, was.price)
+            if run[0] < high and run[2] > low
+            for bar in self._flats(run)
+        }
+        self.marks = marks
+        told |= {bar.open_time: bar for bar in self.said if bar.flags & _EMPTY}
+        told |= self._retold
+        self._retold |= {
+            bar.open_time: bar for run in touched for bar in self._flats(run) if told.get(bar.open_time) != bar
+        }
+
     def _settle(self, bound: int) -> None:
         closed = self._closed()
         block, self._block = self._block, None
@@ -276,7 +322,7 @@ class Weaver:
             live = closed.pop(start)
             bar = self.bar(live)
             if self._weaving.flats:
-                flats = self._flats(self.floor, self.price, start)
+                flats = self._flats((self.floor, self.price, start))
                 self.settled += flats
                 rows += map(pack, flats)
             self.settled.append(bar)
@@ -341,11 +387,19 @@ class Weaver:
 
     def revisions(self) -> list[Bar]:
         """Return the closed bars that were changed, in order of open time."""
+        revised = self.revised
         if self.changed:
-            return self.revised + [
-                self.bar(self.closed[start]) for start in sorted(self.changed) if start in self.closed
-            ]
-        return self.revised
+            revised = revised + [self.bar(self.closed[start]) for start in sorted(self.changed) if start in self.closed]
+        if self._retold:
+            revised = sorted([*revised, *self._retold.values()], key=lambda bar: bar.open_time)
+        return revised
+
+    def pending(self) -> list[Bar]:
+        """Return the closed bars that may still be revised, and the flat bars before them, in order of open time."""
+        bars = [self.bar(live) for live in self.closed.values()]
+        if self._weaving.flats:
+            bars += [bar for run in _runs(self.closed, self.floor, self.price) for bar in self._flats(run)]
+        return sorted(bars, key=lambda bar: bar.open_time)
 
     def bar(self, live: Live, *, final: bool = True) -> Bar:
         """Return a bar as the outside sees it, with the flags of its marks."""
@@ -373,25 +427,31 @@ class Weaver:
             final,
         )
 
-    def _flats(self, after: int, price: int, before: int) -> list[Bar]:
-        """Return a flat bar for each bucket of `[after, before)` in which the market was open, if that is one
-        sitting's."""
+    def _flats(self, run: Run) -> list[Bar]:
+        """Return the flat bars of a run, in order of open time."""
+        after, price, before = run
         if not NEVER < after < before:
             return []
-        hours = self.rule.sessions
-        sitting = hours.at(after - 1)
-        if sitting is None or sitting != hours.at(before):
-            return []
+        hours, rule = self.rule.sessions, self.rule
         bars: list[Bar] = []
-        while after < before:
-            start, end = self.rule.bucket(after)
-            if hours.is_open(start):
-                row = Delta(self.contract, start, price, 0, 0, price, price, price, 0, 0, 0, 0, 0, 0, 0, _EMPTY)
-                bars.append(self.bar(Live(row, end)))
-                if len(bars) > MAX_FLATS:
-                    return []
-            after = end
+        while len(bars) < MAX_FLATS:
+            moment = hours.last_open(before)
+            if moment is None or moment < after:
+                break
+            before, end = rule.bucket(moment)
+            row = Delta(self.contract, before, price, 0, 0, price, price, price, 0, 0, 0, 0, 0, 0, 0, _EMPTY)
+            bars.append(self.bar(Live(row, end)))
+        bars.reverse()
         return bars
+
+
+def _runs(closed: Mapping[int, Live], floor: int, price: int) -> Iterator[Run]:
+    """Yield the runs between final bars, of which the last ends at `floor`, and closed ones, in order of time."""
+    starts = sorted(closed)
+    if starts and floor != NEVER:
+        yield floor, price, starts[0]
+    for start, after in pairwise(starts):
+        yield closed[start].close_time, closed[start].delta.close, after
 
 
 def _at(row: Delta, start: int) -> Delta:

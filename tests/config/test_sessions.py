@@ -223,3 +223,26 @@ def test_what_it_keeps_does_not_grow_with_the_years_asked_about():
 def test_a_time_no_market_reaches_is_an_error(ts):
     with pytest.raises(ValueError, match="calendars hold 1690 to 2250"):
         year_of(ts)
+
+
+@given(st.integers(0, 14 * 24 * 3600), st.integers(-1, 1))
+def test_the_last_moment_of_trading_before_another_is_found_across_sittings_and_breaks(second, offset):
+    table = {
+        "zone": "America/Chicago",
+        "days": ["mon", "tue", "wed", "thu", "fri"],
+        "sittings": [{"open": "19:00", "close": "07:45"}, {"open": "08:30", "close": "13:20"}],
+        "breaks": [{"open": "23:30", "close": "00:15"}, {"open": "12:00", "close": "13:20"}],
+        "holidays": ["2024-03-12"],
+    }
+    sessions = Sessions(calendar_from("grains", table))
+    moment = (1_709_596_800 + second) * NS + offset  # two weeks around a change of the clock
+    last = sessions.last_open(moment)
+    assert last < moment
+    assert sessions.is_open(last)
+    assert last == moment - 1 or sessions.next_open(last + 1) >= moment
+
+
+def test_before_a_calendars_first_sitting_there_is_no_moment_of_trading():
+    days = [str(dt.date(year, 1, 1) + dt.timedelta(n)) for year in (2023, 2024) for n in range(366)]
+    table = {"zone": "UTC", "sittings": [{"open": "08:00", "close": "16:00"}], "holidays": days}
+    assert Sessions(calendar_from("new", table)).last_open(1_720_000_000 * NS) is None

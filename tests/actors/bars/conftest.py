@@ -9,6 +9,7 @@ import random
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -23,7 +24,7 @@ from tickloom.actors.bars.fold import TimeframeFold, TimeframeState
 from tickloom.actors.bars.reduce import ReduceFold, ReduceState
 from tickloom.actors.bars.rolling import roll
 from tickloom.config.buckets import rule_for
-from tickloom.config.calendars import find_calendar
+from tickloom.config.calendars import calendar_from, find_calendar
 from tickloom.messages.bars import Bar, BarColumns, BarFlag, Bars, Reduced
 from tickloom.messages.control import AnyControl, Beat, Gap, SessionStopped
 from tickloom.messages.intake import Validated
@@ -31,6 +32,20 @@ from tickloom.messages.market import NS, Trades
 
 DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data"
 ES = "CON.F.US.EP.U13"
+PAUSES = calendar_from(
+    "pauses",
+    {
+        "zone": "UTC",
+        "sittings": [
+            {"open": "22:00", "close": "22:20"},
+            {"open": "22:30", "close": "22:59:30"},
+            {"open": "23:05", "close": "21:00"},
+        ],
+        "breaks": [{"open": "22:40", "close": "22:43"}, {"open": "23:10", "close": "23:12:30"}],
+    },
+)
+"""Sittings, breaks and a change of the trading day within two hours."""
+CALENDARS = {"pauses": PAUSES}
 
 
 class Tick(NamedTuple):
@@ -126,7 +141,7 @@ class Loom:
         """Return a lookup that gives every contract the same rule."""
         key = (timeframe, calendar)
         if key not in self._rules:
-            self._rules[key] = rule_for(find_calendar(calendar), timeframe)
+            self._rules[key] = rule_for(find_calendar(calendar, CALENDARS), timeframe)
         rule = self._rules[key]
         return lambda contract: rule
 
@@ -264,6 +279,18 @@ class Loom:
                 int(flags),
             )
         return out
+
+    def flats(self, bars: Sequence[Bar], timeframe: str, calendar: str) -> dict[tuple[str, int], tuple[int, int]]:
+        """End and price of each flat bar between bars with trades, found by looking at every second between two."""
+        rule = self.rules(timeframe, calendar)("A")
+        found: dict[tuple[str, int], tuple[int, int]] = {}
+        for before, after in pairwise(bars):
+            if before.contract == after.contract:
+                for second in range(before.close_time, after.open_time, NS):
+                    if rule.sessions.is_open(second):
+                        start, end = rule.bucket(second)
+                        found[before.contract, start] = (end, before.close)
+        return found
 
     @staticmethod
     def as_oracle(bars: Iterable[Bar]) -> dict[tuple[str, int], tuple[Any, ...]]:

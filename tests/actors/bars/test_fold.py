@@ -3,7 +3,6 @@ from __future__ import annotations
 import copy
 import random
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -172,23 +171,70 @@ def test_shards_of_contracts_give_the_bars_and_the_digest_of_the_whole(loom: Any
 
 
 @SLOW
-@given(markets(stop=False), st.integers(0, 10**9), st.integers(0, 10**9))
-def test_flat_bars_fill_what_was_empty_the_same_way_for_any_batches(loom: Any, market: Any, one: int, two: int) -> None:
+@given(
+    markets(stop=False),
+    st.integers(0, 10**9),
+    st.sampled_from(["24/7", "pauses"]),
+    st.sampled_from(["5s", "20s", "5m", "1h", "1d"]),
+)
+def test_flat_bars_fill_all_that_was_empty_while_the_market_traded_the_same_way_for_any_batches(
+    loom: Any, market: Any, seed: int, calendar: str, frame: str
+) -> None:
     items, grace, lateness = market
     items = [loom.Tick(*item) if isinstance(item, tuple) else item for item in items]
     items.append(SessionStopped(recv_ns=0))
-    a = loom.run(items, ["5s"], grace=grace, lateness=lateness, seed=one, emit_empty=True, calendar="24/7")
-    b = loom.run(items, ["5s"], grace=grace, lateness=lateness, seed=two, emit_empty=True, calendar="24/7")
-    plain = loom.run(items, ["5s"], grace=grace, lateness=lateness, calendar="24/7")
-    assert a.bars == b.bars
-    assert a.digest == b.digest
-    full = [bar for bar in a.bars["5s"] if not bar.flags & BarFlag.EMPTY]
-    assert full == plain.bars["5s"]
-    for before, after in pairwise(a.bars["5s"]):
-        if before.contract == after.contract and after.flags & BarFlag.EMPTY:
-            assert after.open_time == before.close_time
-            assert (after.open, after.high, after.low, after.close) == (before.close,) * 4
-            assert (after.volume, after.trades) == (0, 0)
+    times = {"grace": grace, "lateness": lateness}
+    whole = loom.run(items, [frame], **times, emit_empty=True, calendar=calendar)
+    parts = loom.run(items, [frame], **times, seed=seed, emit_empty=True, calendar=calendar)
+    plain = loom.run(items, [frame], **times, calendar=calendar)
+    assert parts.bars == whole.bars
+    assert parts.digest == whole.digest
+    full = [bar for bar in whole.bars[frame] if not bar.flags & BarFlag.EMPTY]
+    assert full == plain.bars[frame]
+    flats = [bar for bar in whole.bars[frame] if bar.flags & BarFlag.EMPTY]
+    assert {(bar.contract, bar.open_time): (bar.close_time, bar.close) for bar in flats} == loom.flats(
+        full, frame, calendar
+    )
+    for bar in flats:
+        assert (bar.open, bar.high, bar.low) == (bar.close,) * 3
+        assert (bar.volume, bar.trades, bar.notional, bar.revision) == (0, 0, 0, 0)
+
+
+@SLOW
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([0, 3, 11, 32, 200]),
+            st.sampled_from([0, 0, 0, 4, 9, 21, 55]),
+            st.integers(1, 3),
+            st.sampled_from("tttttg"),
+        ),
+        min_size=5,
+        max_size=40,
+    ),
+    st.integers(0, 10**9),
+    st.sampled_from(["24/7", "pauses"]),
+)
+def test_what_is_final_was_told_before_also_where_flat_bars_became_others(
+    loom: Any, moves: Any, seed: int, calendar: str
+) -> None:
+    items: list[Any] = []
+    now = T0 + 19 * 60 * NS
+    for number, (step, back, price, kind) in enumerate(moves):
+        now += step * NS
+        ts = now - back * NS
+        if kind == "t":
+            items.append(loom.Tick("A", ts, price, 1, 0, number))
+        else:
+            items.append(Gap(recv_ns=now, contract="A", from_ns=ts, to_ns=ts + price * 5 * NS, cause="test"))
+    items.append(SessionStopped(recv_ns=now))
+    run = loom.run(items, ["5s"], lateness=60 * NS, seed=seed, emit_empty=True, calendar=calendar)
+    shown: dict[int, Any] = {}
+    for bars in run.said["5s"]:
+        shown |= {bar.open_time: bar for bar in (*bars.closed, *bars.revised)}
+        for bar in bars.settled:
+            assert shown.pop(bar.open_time) == bar
+    assert shown == {}
 
 
 # -- the life of a bar ----------------------------------------------------------------------------------------
@@ -387,7 +433,7 @@ def test_marks_are_bounded_by_drawing_the_oldest_together(loom: Any) -> None:
     assert (marks[0].from_ns, marks[-1].to_ns) == (T0, T0 + 1000)
 
 
-def test_flat_bars_come_while_the_market_is_open_and_within_a_sitting(loom: Any) -> None:
+def test_flat_bars_come_while_the_market_is_open_also_across_sittings(loom: Any) -> None:
     friday = 1_699_653_600 * NS  # 2023-11-10 16:00 Chicago: the close
     life = Life(loom, "1m", grace=0, lateness=0, calendar="cme_equity", emit_empty=True)
     life.tell(delta(friday - 240 * NS, 10, 1), newest=friday - 240 * NS)
@@ -402,7 +448,10 @@ def test_flat_bars_come_while_the_market_is_open_and_within_a_sitting(loom: Any)
     ]
     assert [bar.open_time for bar in over.settled if bar.flags] == [friday - 180 * NS, friday - 120 * NS]
     monday = life.tell(delta(sunday + 180 * NS, 13, 4), newest=sunday + 180 * NS)
-    assert [(bar.open_time - sunday) // (60 * NS) for bar in monday.closed] == [1]
+    assert [((bar.open_time - sunday) // (60 * NS), bar.flags, bar.close) for bar in monday.closed] == [
+        (0, BarFlag.EMPTY, 11),  # from the sitting's open to its first trade
+        (1, BarFlag.NONE, 12),
+    ]
 
 
 def test_no_flat_bar_stands_for_a_break(loom: Any) -> None:
@@ -419,12 +468,62 @@ def test_no_flat_bar_stands_for_a_break(loom: Any) -> None:
     assert [(bar.open_time - noon) // (60 * NS) for bar in said.settled] == [-2, -1, 3, 4]
 
 
-def test_a_very_long_quiet_time_is_not_filled(loom: Any) -> None:
+@pytest.mark.parametrize(
+    ("frame", "filled"), [("5m", [0, 5, 10, 15, 20, 25]), ("10m", [0, 10, 20]), ("20m", [0, 20]), ("1d", [])]
+)
+def test_a_bucket_that_a_break_ends_within_is_filled(loom: Any, frame: str, filled: list[int]) -> None:
+    life = Life(loom, frame, grace=0, lateness=0, calendar="pauses", emit_empty=True)
+    first = T0 + 30 * 60 * NS  # a sitting's open; it has a break from its 10th to its 13th minute
+    life.tell(delta(T0, 10, 1), delta(T0 + 65 * 60 * NS, 11, 2), newest=T0 + 65 * 60 * NS)
+    said = life.tell(newest=T0 + 26 * 3600 * NS)
+    minutes = [(bar.open_time - first) // (60 * NS) for bar in said.settled if bar.flags & BarFlag.EMPTY]
+    assert [minute for minute in minutes if minute >= 0] == filled
+
+
+@pytest.mark.parametrize(
+    ("stamps", "frame", "hours"),
+    [
+        ((-1, 5), "1h", [0, 1, 2, 3, 4]),
+        ((-20, 60), "1d", [0, 24]),  # of the two days between those of the trades
+    ],
+)
+def test_midnight_does_not_end_what_is_filled(loom: Any, stamps: tuple[int, int], frame: str, hours: list[int]) -> None:
+    midnight = T0 + 2 * 3600 * NS
+    life = Life(loom, frame, grace=0, lateness=0, calendar="24/7", emit_empty=True)
+    for tick, hour in enumerate(stamps):
+        ts = midnight + hour * 3600 * NS
+        life.tell(delta(ts, 10, tick), newest=ts)
+    said = life.tell(newest=midnight + 200 * 3600 * NS)
+    assert [(bar.open_time - midnight) // (3600 * NS) for bar in said.settled if bar.flags] == hours
+
+
+def test_flat_bars_follow_a_close_that_is_revised_and_say_so(loom: Any) -> None:
+    life = Life(loom, "1s", grace=0, calendar="24/7", emit_empty=True)
+    life.tell(delta(T0, 10, 1), newest=T0)
+    now = T0 + 3 * NS
+    life.tell(delta(now, 15, 2), newest=now)
+    said = life.tell(newest=now + NS)
+    assert stages(said) == {"closed": [(1, 10, 0), (2, 10, 0), (3, 15, 0)]}
+    late = life.tell(delta(T0 + 1, 13, 3, late=now))
+    assert stages(late) == {"revised": [(0, 13, 1), (1, 13, 0), (2, 13, 0)]}
+    assert [bar.close for bar in life.fold.pending(life.state, "A")[0]] == [13, 13, 13, 15]
+    between = life.tell(delta(T0 + NS, 12, 4, late=now))  # a bar where a flat one was
+    assert stages(between) == {"revised": [(1, 12, 1), (2, 12, 0)]}
+    same = life.tell(delta(T0 + NS, 12, 5, late=now))
+    assert stages(same) == {"revised": [(1, 12, 2)]}
+    gap = life.tell(marks=(Mark("A", T0 + 2 * NS, T0 + 3 * NS, int(BarFlag.GAP), now),))
+    assert [(bar.open_time - T0, bar.flags) for bar in gap.revised] == [(2 * NS, BarFlag.EMPTY | BarFlag.GAP)]
+    done = life.tell(newest=T0 + 60 * NS)
+    assert stages(done) == {"settled": [(0, 13, 1), (1, 12, 2), (2, 12, 0), (3, 15, 0)]}
+
+
+def test_of_a_very_long_quiet_time_the_newest_buckets_are_filled(loom: Any) -> None:
     life = Life(loom, "1s", grace=0, lateness=0, calendar="24/7", emit_empty=True)
     life.tell(delta(T0, 10, 1), newest=T0)
     life.tell(delta(T0 + (MAX_FLATS + 2) * NS, 11, 2), newest=T0 + (MAX_FLATS + 2) * NS)
     said = life.tell(newest=T0 + (MAX_FLATS + 4) * NS)
-    assert len(said.settled) == 1
+    assert [(bar.open_time - T0) // NS for bar in said.settled] == list(range(2, MAX_FLATS + 3))
+    assert {bar.close for bar in said.settled[:-1]} == {10}
 
 
 def test_a_timeframe_added_while_running_takes_a_late_trade_into_its_open_bar(loom: Any) -> None:
