@@ -1,8 +1,10 @@
 """What becomes of settled bars and rejects: gathered by timeframe and contract, and let go as files of a useful size.
 
-The fold only decides: its output is a `File` with its rows and its name. The name follows from the session and the
-first row, so writing the same file again after a crash changes nothing. Pending rows are an immutable chain, newest
-first, so that keeping one more is O(1) and a failed step has changed nothing.
+The fold only decides: its output is a `File` with its rows and its name. The name is the first row's second, the
+file's number among those of the session, and the session: `20251124T143000Z-000012-1763994600000.parquet`. So names
+sort by time, no two of a session are the same however many files begin in one second, and writing the same file again
+after a crash changes nothing. Pending rows are an immutable chain, newest first, so that keeping one more is O(1) and a
+failed step has changed nothing.
 """
 
 from __future__ import annotations
@@ -95,8 +97,12 @@ class ParquetFold:
         """Fold in order. Messages of other types are passed over."""
         pending, instruments, now = dict(state.pending), state.instruments, state.now_ns
         files: list[File] = []
+        number = state.files
         roll_rows = state.roll_rows or self.roll_rows
         flush = False
+
+        def let_go(key: Key) -> None:
+            files.append(self._file(key, pending.pop(key), number + len(files), instruments))
 
         def keep(key: Key, rows: Chunk, first_ns: int) -> None:
             before = pending.get(key)
@@ -108,7 +114,7 @@ class ParquetFold:
             )
             pending[key] = entry
             if entry.rows >= roll_rows:
-                files.append(self._file(key, pending.pop(key), instruments))
+                let_go(key)
 
         for message in messages:
             match message:
@@ -129,7 +135,7 @@ class ParquetFold:
         for key, entry in list(pending.items()):
             old = entry.since_ns and now - entry.since_ns >= self.roll_ns
             if flush or old or entry.rows >= roll_rows:
-                files.append(self._file(key, pending.pop(key), instruments))
+                let_go(key)
             elif not entry.since_ns and now:
                 pending[key] = msgspec.structs.replace(entry, since_ns=now)
         written = sum(map(_rows, files))
@@ -141,14 +147,14 @@ class ParquetFold:
         middle = len(messages) // 2
         return (messages[:middle], messages[middle:]) if middle else None
 
-    def _file(self, key: Key, entry: Pending, instruments: dict[str, Instrument]) -> File:
+    def _file(self, key: Key, entry: Pending, number: int, instruments: dict[str, Instrument]) -> File:
         chunks: list[Chunk] = []
         chain = entry.chain
         while chain is not None:
             chunks.append(chain[0])
             chain = chain[1]
         chunks.reverse()
-        name = f"{_stamp(entry.first_ns)}-{self.session}.parquet"
+        name = f"{_stamp(entry.first_ns)}-{number:06}-{self.session}.parquet"
         bars: list[Bar | BarColumns] = []
         rejects: list[Reject] = []
         for chunk in chunks:

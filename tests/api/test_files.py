@@ -1,0 +1,50 @@
+"""The Parquet files of sessions and replays: every row once, under names that stay, for whatever reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyarrow import parquet
+
+import tickloom
+from tickloom.actors.recorder.importing.ticks import import_ticks
+from tickloom.messages.market import NS
+from tickloom.supervision.faults import FaultPlan
+
+T0 = 1_709_899_200 * NS
+Import = Callable[..., Path]
+
+
+@pytest.fixture
+def imported(tmp_path: Path) -> Import:
+    """Import prints `(ns after T0, price, size)` to a log; keyword arguments are settings of its session."""
+
+    def make(prints: list[tuple[int, float, int]], contract: str = "X", name: str = "log", **settings: Any) -> Path:
+        csv = tmp_path / "ticks.csv"
+        csv.write_text("time,price,size\n" + "".join(f"{T0 + at},{price},{size}\n" for at, price, size in prints))
+        import_ticks(csv, tmp_path / name, contract, tick_size="0.01", time_format="ns", settings=settings)
+        return tmp_path / name
+
+    return make
+
+
+def rows_in(folder: Path) -> list[dict[str, Any]]:
+    return [row for path in sorted(folder.glob("**/*.parquet")) for row in parquet.ParquetFile(path).read().to_pylist()]
+
+
+@pytest.mark.parametrize("point", ["before_commit", "after_commit", "on_emit"])
+def test_bars_and_rejects_of_one_second_are_all_in_files_and_once_though_the_actor_crashes(
+    imported: Import, tmp_path: Path, point: str
+) -> None:
+    prints = [(i * 3000, (100 + i) / 100, i % 10 and 1) for i in range(3000)]
+    log = imported(prints, sinks={"roll_rows": 100}, validation={"zero_size": "reject"})
+    plan = FaultPlan()
+    plan.crash("/observers/parquet", point)
+    result = tickloom.replay(log, timeframes=["1s", "1t"], out=tmp_path / "out", batch_rows=64, faults=plan)
+    assert (result.summary.rejected, result.summary.lost, result.summary.restarts) == (300, 0, 1)
+    assert len(rows_in(tmp_path / "out" / "rejects")) == 300
+    closes = [row["close"] for row in rows_in(tmp_path / "out" / "bars" / "timeframe=1t")]
+    assert closes == [price for _, price, size in prints if size]
