@@ -232,8 +232,9 @@ def _compare_rows(log: Path, key: Key, live: list[Row], replayed: list[Row], *, 
         if left[row] > 0:
             left[row] -= 1
             continue
-        near = next((other for other in replayed if other[0] == row[0] and left[other] > 0), None)
-        what = "has none there" if near is None else _difference(row, near)
+        # bars by activity may share their open time: the one that is most alike
+        near = [other for other in replayed if other[0] == row[0] and left[other] > 0]
+        what = _difference(row, min(near, key=lambda other: _unlike(row, other))) if near else "has none there"
         raise LogDamagedError(f"{log}: {_name(key, row)} was closed live, and the replay {what}")
     if complete:
         for row, count in left.items():
@@ -244,6 +245,11 @@ def _compare_rows(log: Path, key: Key, live: list[Row], replayed: list[Row], *, 
 def _name(key: Key, row: Row) -> str:
     at = datetime.fromtimestamp(row[0] // NS, UTC)
     return f"the {key[0]} bar of {key[1]} at {at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _unlike(row: Row, other: Row) -> int:
+    """Return in how many columns two bars differ."""
+    return sum(mine != theirs for mine, theirs in zip(row, other, strict=True))
 
 
 def _difference(live: Row, replayed: Row) -> str:

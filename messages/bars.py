@@ -204,7 +204,8 @@ class BarColumns(msgspec.Struct, frozen=True, gc=False):
 
 
 class Bars(msgspec.Struct, frozen=True, gc=False):
-    """What one timeframe has to say after a step. Within each tuple a contract's bars are in order of open time.
+    """What one timeframe has to say after a step. Within each tuple a contract's bars are in order of open time;
+    those by activity in the order in which they closed.
 
     A bar goes through `updated` (still open; the last word of the step only), `closed` (once), `revised` (changed
     since, by late trades or by a mark; a bar that late trades alone made begins here, and flat bars change with the bar

@@ -66,7 +66,7 @@ class History(msgspec.Struct, frozen=True):
         return History(self.max_rows, self.max_bytes, self.blocks, self.recent, closed, self.rows, self.held)
 
     def settle(self, bars: Sequence[Bar]) -> History:
-        """Return the history with further final bars, in order of open time."""
+        """Return the history with further final bars, in the order in which they became final."""
         if not bars:
             return self
         blocks, recent, held = self.blocks, (*self.recent, *bars), self.held

@@ -13,6 +13,7 @@ import msgspec
 
 from tickloom.actors.bars.blocks import rows_of, runs_in_order
 from tickloom.actors.bars.history import History
+from tickloom.config.timeframes import Timeframe
 from tickloom.messages.bars import Bar, BarColumns, Bars, Forget
 from tickloom.messages.market import Instrument
 
@@ -41,10 +42,16 @@ Key: TypeAlias = tuple[str, str]
 
 
 class Window(msgspec.Struct, frozen=True):
-    """What is kept of one contract and timeframe: closed bars, and the updates of open ones by open time."""
+    """What is kept of one contract and timeframe: closed bars, and the updates of open ones by open time.
+
+    Bars `by_activity` are final as they close, one is open at most, and their open times are those of stamps: two may
+    share one, a later bar may have an earlier one, and that of the open bar changes as it grows. So they are kept in
+    the order in which they closed, and nothing is looked up by open time.
+    """
 
     history: History
     open: dict[int, Bar] = {}
+    by_activity: bool = False
 
     @property
     def blocks(self) -> tuple[BarColumns, ...]:
@@ -117,8 +124,9 @@ class HistoryFold:
                     key = (contract, message.timeframe)
                     known = windows.get(key)
                     if known is None:
-                        known = Window(History(keep.rows, _share(keep, len(windows) + 1)))
-                    windows[key] = _fold(known, own)
+                        by_activity = Timeframe.parse(message.timeframe).is_activity
+                        known = Window(History(keep.rows, _share(keep, len(windows) + 1)), {}, by_activity)
+                    windows[key] = _count(known, own) if known.by_activity else _fold(known, own)
         if len(windows) > len(state.windows):
             share = _share(keep, len(windows))
             for key, window in windows.items():
@@ -175,6 +183,13 @@ def _fold(window: Window, own: _Own) -> Window:
         if start not in closed and (last is None or start > last)
     }
     return Window(history, kept)
+
+
+def _count(window: Window, own: _Own) -> Window:
+    """Fold bars by activity: what closed is final, and an update is the last word on the one bar at hand."""
+    at_hand = {bar.open_time: bar for bar in own.updated[-1:]}
+    kept = at_hand if at_hand or own.settled else window.open
+    return Window(window.history.settle(own.settled), kept, by_activity=True)
 
 
 def table(

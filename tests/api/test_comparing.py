@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import msgspec
@@ -223,3 +225,36 @@ def test_of_several_sessions_on_one_log_all_bars_are_compared(make_session: Make
     assert result.verified is not None
     assert (result.verified.chained, result.verified.bars) == (result.summary.bars, result.summary.bars)
     assert result.verified.notes == ()
+
+
+class Hesitant:
+    """A source some of whose stamps lie back, by up to two seconds."""
+
+    instruments = (tickloom.Instrument("OIL", 1, 100),)
+
+    def __init__(self) -> None:
+        self.taken = threading.Event()
+
+    async def ticks(self) -> AsyncIterator[tickloom.Ticks]:
+        for number in range(500):
+            back = [number // 8 % 5 * NS // 2] * 2
+            stamps = [time.time_ns() - each for each in back]
+            yield tickloom.Ticks("OIL", stamps, [70.0 + number / 100] * 2, [1, 2])
+        self.taken.set()
+        await asyncio.Event().wait()
+
+
+def test_bars_by_activity_agree_where_stamps_go_back_and_open_times_with_them(tmp_path: Path) -> None:
+    places = {"recorder.dir": str(tmp_path / "log"), "sinks.out": str(tmp_path / "out"), "sinks.roll_rows": 20}
+    source = Hesitant()
+    with tickloom.Session({"session.timeframes": ("1s", "10t", "7v"), **places}, source=source) as session:
+        assert source.taken.wait(20)
+    assert session.summary is not None
+    closed = session.table("OIL", "10t")
+    assert closed.num_rows == 100
+    starts = closed["open_time"].to_pylist()
+    assert starts != sorted(set(starts)), "or this shows nothing"
+    result = tickloom.replay(tmp_path / "log", verify=True)
+    assert result.table("OIL", "10t").equals(closed)
+    assert result.verified is not None
+    assert (result.verified.bars, result.verified.notes) == (session.summary.bars, ())
