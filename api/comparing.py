@@ -24,6 +24,7 @@ from tickloom.actors.bars.fold import TimeframeState
 from tickloom.actors.checkpoint.files import checkpoints_in
 from tickloom.actors.checkpoint.states import States
 from tickloom.actors.recorder.reader import LogReader
+from tickloom.actors.sinks.parquet import contract_of
 from tickloom.beginning import session_name
 from tickloom.config.settings import settings_from
 from tickloom.errors import LogDamagedError, UsageError
@@ -207,8 +208,8 @@ def _out_of(start: SessionStarted) -> str:
 
 def _files_in(folder: Path) -> Iterator[tuple[Key, Path]]:
     for path in sorted(folder.glob("bars/timeframe=*/contract=*/*.parquet")):
-        contract, timeframe = path.parent.name, path.parent.parent.name
-        yield (timeframe.partition("=")[2], contract.partition("=")[2]), path
+        timeframe = path.parent.parent.name.partition("=")[2]
+        yield (timeframe, contract_of(path.parent.name)), path
 
 
 def _rows(bars: pa.Table) -> list[Row]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TypeAlias
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -166,8 +167,22 @@ class ParquetFold:
         if key == REJECTS:
             return File("rejects", name, rejects=tuple(rejects))
         timeframe, contract = key
-        folder = f"bars/timeframe={timeframe}/contract={contract}"
-        return File(folder, name, tuple(bars), instrument=instruments.get(contract))
+        return File(folder_of(timeframe, contract), name, tuple(bars), instrument=instruments.get(contract))
+
+
+def folder_of(timeframe: str, contract: str) -> str:
+    """Return the folder of a timeframe's bars of a contract, below the output folder.
+
+    What is not safe in a folder's name is percent-encoded, as readers of hive partitions decode it: no contract leads
+    out of its folder, and `BTC/USDT` reads back as it is.
+    """
+    name = quote(contract, safe="")
+    return f"bars/timeframe={timeframe}/contract={name if name.strip('.') else name.replace('.', '%2E')}"
+
+
+def contract_of(folder: str) -> str:
+    """Return the contract whose folder has this name (`contract=…`)."""
+    return unquote(folder.partition("=")[2])
 
 
 def _settled(bars: Bars) -> list[tuple[str, Rows]]:

@@ -6,6 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
@@ -48,3 +52,41 @@ def test_bars_and_rejects_of_one_second_are_all_in_files_and_once_though_the_act
     assert len(rows_in(tmp_path / "out" / "rejects")) == 300
     closes = [row["close"] for row in rows_in(tmp_path / "out" / "bars" / "timeframe=1t")]
     assert closes == [price for _, price, size in prints if size]
+
+
+NAMES = ("BTC/USDT", "../../../../../escaped/x", "..", "a=b&c d%41", "日経 225")
+"""Contracts whose names are no names of folders, or not safe ones."""
+
+READERS: dict[str, Callable[[str], pa.Table]] = {
+    "polars": lambda folder: pl.scan_parquet(folder, hive_partitioning=True).collect().to_arrow(),
+    "pandas": lambda folder: pa.Table.from_pandas(pd.read_parquet(folder)),
+    "duckdb": lambda folder: duckdb.sql(
+        f"from read_parquet('{folder}/**/*.parquet', hive_partitioning = true)"
+    ).to_arrow_table(),
+}
+"""A call of each reader, of all bars below a folder."""
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("contract", [*NAMES, "CON.F.US.EP.U13"])
+def test_a_contract_reads_back_as_it_is_called_and_its_files_are_nowhere_else(
+    imported: Import, tmp_path: Path, contract: str, reader: str
+) -> None:
+    log = imported([(second * NS, 1.0, 1) for second in range(100)], contract)
+    out = tmp_path / "a" / "b" / "out"
+    tickloom.replay(log, timeframes=["1s", "1m", "7t"], out=out)
+    files = list(tmp_path.rglob("*.parquet"))
+    assert len(files) == 3
+    assert {len(path.relative_to(out).parts) for path in files} == {4}
+    table = READERS[reader](str(out / "bars"))
+    assert set(table["contract"].to_pylist()) == {contract}
+    assert sorted(set(table["timeframe"].to_pylist())) == ["1m", "1s", "7t"]
+    assert table.num_rows == 100 + 2 + 15
+
+
+def test_such_files_are_found_again_to_be_compared(imported: Import, tmp_path: Path) -> None:
+    log = imported([(second * NS, 1.0, 1) for second in range(9)], "BTC/USDT")
+    tickloom.replay(log, timeframes=["1s"], out=tmp_path / "out")
+    verified = tickloom.replay(log, timeframes=["1s"], verify=True, against=tmp_path / "out").verified
+    assert verified is not None
+    assert (verified.files, verified.bars) == (1, 9)

@@ -139,6 +139,8 @@ def import_ticks(
     """
     target = Path(log)
     paths = [Path(f) for f in ([files] if isinstance(files, str | os.PathLike) else files)]
+    if not contract.strip():
+        raise ImportFault("--contract: the name is empty: say whose ticks they are, such as ES or CON.F.US.EP.U13")
     check_target(target, replace=replace)
     steps = {"--tick-size": tick_size, "--size-step": size_step}
     exact: dict[str, Fraction | None] = {}

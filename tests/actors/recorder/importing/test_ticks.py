@@ -386,6 +386,14 @@ def test_what_cannot_be_imported_is_said_in_a_sentence(tmp_path, name, content, 
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.parametrize("contract", ["", "  "])
+def test_a_contract_without_a_name_is_refused_before_anything_is_written(tmp_path, contract):
+    path = write(tmp_path / "a.csv", GOOD)
+    with pytest.raises(ImportFault, match="--contract: the name is empty: say whose ticks they are"):
+        import_ticks(path, tmp_path / "log", contract)
+    assert not (tmp_path / "log").exists()
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
