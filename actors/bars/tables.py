@@ -3,7 +3,9 @@
 One row a bar. `contract` is a dictionary column; times are timestamps in ns, UTC; `vwap` is null where nothing was
 traded, and in healed bars, of which it is not known; `flags` is a dictionary column of words joined by `|` in a fixed
 order (`gap|revised`), and the empty text for a bar with nothing to say about it: so `flags == ""` picks the clean bars,
-and the words survive Parquet, CSV and a person's eyes. The timeframe is in the schema's metadata.
+and the words survive Parquet, CSV and a person's eyes. The timeframe is in the schema's metadata. In files `contract`
+stays a dictionary, because that is what pyarrow and pandas take the part of the path to be that says it, too; as plain
+text the two do not go together.
 
 A price is `ticks * numerator / denominator`, one division of two integers. Where both are below 2**53 the
 floating-point division of IEEE 754 is that division, correctly rounded, so it is done in bulk; Python's exact one

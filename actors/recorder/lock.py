@@ -19,8 +19,8 @@ if sys.platform == "win32":
 
     _FAR = 1 << 30
 
-    def _try_lock(fd: int) -> bool:
-        """Lock one byte far behind the text, which stays readable to others."""
+    def try_lock(fd: int) -> bool:
+        """Return whether the lock could be had: of one byte far behind the text, which stays readable to others."""
         os.lseek(fd, _FAR, os.SEEK_SET)
         try:
             msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
@@ -32,7 +32,8 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _try_lock(fd: int) -> bool:
+    def try_lock(fd: int) -> bool:
+        """Return whether the lock could be had."""
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -55,7 +56,7 @@ class DirectoryLock:
         path = directory / LOCK_NAME
         fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            if not _try_lock(fd):
+            if not try_lock(fd):
                 text = os.read(fd, 32).decode("ascii", "replace").strip()
                 raise LogInUse(directory, int(text) if text.isdigit() else None)
             os.ftruncate(fd, 0)

@@ -9,11 +9,11 @@ import pyarrow as pa
 
 from tickloom.actors.bars.tables import bars_table
 from tickloom.actors.shell import RoutedActor
-from tickloom.actors.sinks.files import write_parquet
+from tickloom.actors.sinks.files import sweep, tidy, write_parquet
 from tickloom.actors.sinks.keeper import HistoryActor
 from tickloom.actors.sinks.parquet import File, ParquetFold
 from tickloom.messages.market import Reject
-from tickloom.supervision import ActorContext
+from tickloom.supervision import ActorContext, Exit
 
 REJECTS_SCHEMA = pa.schema(
     [
@@ -38,6 +38,14 @@ class ParquetActor(RoutedActor):
         super().__init__(context, fold, {}, lambda state, _: state)
         self._out = out
 
+    def on_start(self) -> None:
+        """Remove what a process left behind that died while it wrote."""
+        sweep(self._out)
+
+    def on_exit(self, reason: Exit) -> None:
+        """Leave no empty folder behind."""
+        tidy(self._out)
+
     def emit(self, output: Any) -> None:
         """Write one file, whole or not at all."""
         assert isinstance(output, File)
@@ -46,7 +54,7 @@ class ParquetActor(RoutedActor):
         else:
             known = {} if output.instrument is None else {output.instrument.contract: output.instrument}
             table = bars_table(output.bars, known)
-        write_parquet(table, self._out / output.folder / output.name)
+        write_parquet(table, self._out, f"{output.folder}/{output.name}")
 
 
 def rejects_table(rejects: tuple[Reject, ...]) -> pa.Table:

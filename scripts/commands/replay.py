@@ -101,7 +101,7 @@ def judged_with(
                 cancelled=asked.is_set,
             )
     if out is not None:
-        write_parquet(judged.table(), out / CHANGES)
+        write_parquet(judged.table(), out, CHANGES)
         output.say(f"{len(judged.changes):,} prints that change are in {out / CHANGES}")
     output.result(judged.summary(), as_json=as_json)
 

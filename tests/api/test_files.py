@@ -10,6 +10,7 @@ import duckdb
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.dataset
 import pytest
 from pyarrow import parquet
 
@@ -63,6 +64,10 @@ READERS: dict[str, Callable[[str], pa.Table]] = {
     "duckdb": lambda folder: duckdb.sql(
         f"from read_parquet('{folder}/**/*.parquet', hive_partitioning = true)"
     ).to_arrow_table(),
+    "pyarrow": parquet.read_table,
+    "pyarrow.dataset": lambda folder: pyarrow.dataset.dataset(
+        folder, partitioning=pyarrow.dataset.HivePartitioning.discover(infer_dictionary=True)
+    ).to_table(),
 }
 """A call of each reader, of all bars below a folder."""
 
@@ -90,3 +95,14 @@ def test_such_files_are_found_again_to_be_compared(imported: Import, tmp_path: P
     verified = tickloom.replay(log, timeframes=["1s"], verify=True, against=tmp_path / "out").verified
     assert verified is not None
     assert (verified.files, verified.bars) == (1, 9)
+
+
+def test_a_replay_sweeps_what_was_left_behind_and_leaves_nothing_but_its_files(
+    imported: Import, tmp_path: Path
+) -> None:
+    log, out = imported([(second * NS, 1.0, 1) for second in range(9)]), tmp_path / "out"
+    (out / ".unfinished").mkdir(parents=True)
+    (out / ".unfinished" / "20251124T143000Z-000012-17.parquet.4711-1.tmp").write_bytes(b"PAR1")
+    tickloom.replay(log, timeframes=["1s"], out=out)
+    assert [path.suffix for path in out.rglob("*") if path.is_file()] == [".parquet"]
+    assert [path.name for path in out.iterdir()] == ["bars"]
