@@ -13,16 +13,19 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from tickloom.actors.recorder.lock import in_use
 from tickloom.actors.recorder.reader import LogReader
 from tickloom.beginning import session_name
 from tickloom.comparing import Verified
 from tickloom.config.settings import Settings
 from tickloom.engine import Engine
-from tickloom.logged import known_before, session_start, settings_of
+from tickloom.errors import UsageError
+from tickloom.logged import known_before, session_start, settings_of, starts_of
 from tickloom.messages.control import Gap, SessionStopped
 from tickloom.messages.intake import Frames, Numbered, received
 from tickloom.messages.market import Instrument
 from tickloom.preflight import check_folders
+from tickloom.replacing import Replacement, earlier_files
 from tickloom.summary import Summary
 from tickloom.supervision import Event
 from tickloom.supervision.faults import FaultPlan
@@ -92,6 +95,7 @@ class Pass:
         self.from_ns, self.to_ns = from_ns, to_ns
         check_folders({"output": self.out})
         self.reader = LogReader(log)
+        self._replacement: Replacement | None = None
         try:
             # a log whose beginning retention removed says in its first segment's header what was in force there
             if from_ns is not None:
@@ -101,22 +105,44 @@ class Pass:
                 self.before = self.reader.context(from_seq=first) if first is not None else ()
             self.started = session_start(self.reader, self.before, from_ns, to_ns)
             self.settings = settings_of(self.started, settings, timeframes)
-            if self.out is not None:
-                self.out.mkdir(parents=True, exist_ok=True)
+            self._replacement = self._replacing()
             wires = Wires(
                 settings=self.settings,
                 session=session_name(self.started.recv_ns),
-                out=self.out,
+                out=self._replacement.folder if self._replacement is not None else self.out,
                 crew=self.settings.supervision.crews,
             )
             self.engine = Engine(wires, name=f"tickloom-replay-{next(_numbers)}", faults=faults)
         except BaseException:
+            if self._replacement is not None:
+                self._replacement.let_go()
             self.reader.close()
             raise
         self.prints = self.gaps = 0
         self.cancelled = False
         self.last: Numbered | None = None
         self._began = time.monotonic()
+
+    def _replacing(self) -> Replacement | None:
+        """Make the folder for files, if they are wanted; if files of the log's sessions are in it, return what puts the
+        replay's in their place.
+
+        Raises:
+            UsageError: a session still writes there.
+        """
+        if self.out is None:
+            return None
+        self.out.mkdir(parents=True, exist_ok=True)
+        starts = starts_of(self.reader, self.reader.context())
+        sessions = frozenset(session_name(each.recv_ns) for each in (*starts, self.started))
+        if next(earlier_files(self.out, sessions), None) is None:
+            return None
+        if in_use(self.reader.path):
+            raise UsageError(
+                f"{self.out} holds files of the session that still writes {self.reader.path}: "
+                f"name another folder for --out, or wait for its end"
+            )
+        return Replacement(self.out, sessions)
 
     def items(self, *, raw: bool = False, max_rows: int = BATCH_ROWS) -> Iterator[Numbered]:
         """Yield the items to feed."""
@@ -182,7 +208,19 @@ class Pass:
             latency=False,
         )
 
+    def publish(self) -> None:
+        """Put the files in place of those that the log's sessions wrote, if there are such. `finish` comes first.
+
+        Raises:
+            UsageError: the replay has only part of what is in one of them; everything is as it was.
+        """
+        if self._replacement is not None and not self.engine.unwritten:
+            whole = self.from_ns is None and self.to_ns is None and not self.cancelled
+            self._replacement.publish(whole=whole)
+
     def let_go(self) -> None:
         """Stop what still runs, and close the log."""
         self.engine.stop()
+        if self._replacement is not None:
+            self._replacement.let_go()
         self.reader.close()

@@ -233,6 +233,8 @@ class Playback:
                 self._error = error  # what came before it is made into bars all the same, and its readers are let go
             self._gate.end()
             summary = made.finish()
+            if self._error is None:
+                made.publish()
             self._result = Replay(made.engine, summary, made.cancelled)
         except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits, in another thread
             self._error = error

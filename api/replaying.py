@@ -42,7 +42,7 @@ def replay(
         timeframes: what to build; by default what the recorded session built.
         speed: a factor on the time between receipts; infinite: as fast as possible.
         from_ns, to_ns: receipt stamps (ns UTC) between which to replay.
-        out: folder for Parquet files.
+        out: folder for Parquet files. Those of the log's own sessions in it are replaced once the replay is done.
         verify: decode the raw frames again and compare with the columns that were recorded; then, if it is a whole log
             that is replayed, compare the bars with those that its sessions closed live. `Replay.verified` says with
             what.
@@ -55,8 +55,9 @@ def replay(
         batch_rows: rows handed on together, about; nothing depends on it but speed.
 
     Raises: NoLog: there is no log at that place. DamagedLog: it does not read back. The sentence says where;
-    nothing was lost by looking. UsageError: something asked for makes no sense. LogDamagedError: with `verify`, the
-    frames say something else than the columns, or the bars are not those of the session; the sentence names the first.
+    nothing was lost by looking. UsageError: something asked for makes no sense, or `out` has files of the log's
+    sessions that the replay has only in part. LogDamagedError: with `verify`, the frames say something else
+    than the columns, or the bars are not those of the session; the sentence names the first.
     """
     if against is not None and not verify:
         raise UsageError("files are compared with a replay that verifies: ask for that as well")
@@ -77,6 +78,7 @@ def replay(
         if verifier is not None:
             folder = Path(against) if against is not None else None
             verified = msgspec.structs.replace(_bars(run, settings, folder), frames=verifier.frames)
+        run.publish()  # now that nothing is to be compared with the files that it replaces
     finally:
         run.let_go()
     return Replay(run.engine, summary, run.cancelled, verified)

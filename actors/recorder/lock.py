@@ -41,6 +41,20 @@ else:
         return True
 
 
+def in_use(directory: Path) -> bool:
+    """Return whether somebody writes the log there, as far as this process may look."""
+    try:
+        fd = os.open(directory / LOCK_NAME, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not try_lock(fd)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+
+
 class DirectoryLock:
     """The exclusive right to write a log.
 

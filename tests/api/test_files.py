@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from pyarrow import parquet
 
 import tickloom
 from tickloom.actors.recorder.importing.ticks import import_ticks
+from tickloom.actors.recorder.writer import LogOptions, LogWriter
 from tickloom.messages.market import NS
 from tickloom.supervision.faults import FaultPlan
 
@@ -106,3 +108,118 @@ def test_a_replay_sweeps_what_was_left_behind_and_leaves_nothing_but_its_files(
     tickloom.replay(log, timeframes=["1s"], out=out)
     assert [path.suffix for path in out.rglob("*") if path.is_file()] == [".parquet"]
     assert [path.name for path in out.iterdir()] == ["bars"]
+
+
+def names_in(out: Path) -> list[str]:
+    return sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+
+
+def keys_in(folder: Path) -> list[tuple[Any, ...]]:
+    return sorted((row["contract"], row["open_time"], row["close_time"]) for row in rows_in(folder))
+
+
+@pytest.fixture
+def left(imported: Import, tmp_path: Path) -> tuple[Path, Path]:
+    """A log, and the files of its session, many small ones; with a file of another session among them."""
+    log = imported([(n * NS // 4, 1.0, n % 3) for n in range(120)], validation={"zero_size": "reject"})
+    out = tmp_path / "out"
+    tickloom.replay(log, timeframes=["1s", "5s", "7t"], out=out)
+    for number, path in enumerate(sorted(out.glob("**/*.parquet"))):
+        rows, (stamp, _, session) = parquet.ParquetFile(path).read(), path.name.split("-")
+        path.unlink()
+        for part in range(3):
+            piece = rows.slice(part * rows.num_rows // 3, (part + 1) * rows.num_rows // 3 - part * rows.num_rows // 3)
+            parquet.write_table(piece, path.with_name(f"{stamp}-{number * 3 + part:06}-{session}"))
+    other = tmp_path / "out" / "bars" / "timeframe=1s" / "contract=X" / "20240308T120000Z-000000-1709856000001.parquet"
+    shutil.copy(next(other.parent.iterdir()), other)
+    return log, out
+
+
+def test_a_replay_into_its_sessions_folder_puts_its_files_in_place_of_theirs_and_of_no_others(
+    left: tuple[Path, Path],
+) -> None:
+    log, out = left
+    before = names_in(out)
+    result = tickloom.replay(log, timeframes=["1s", "7t"], out=out)
+    after = names_in(out)
+    other = [name for name in before if name.endswith("-1709856000001.parquet")]
+    fives = [name for name in before if "timeframe=5s" in name]
+    assert len(fives) > 1, "what was not built anew stays"
+    assert set(after) & set(before) == {*other, *fives}
+    (out / other[0]).unlink()
+    for timeframe in ("1s", "7t"):
+        folder = out / "bars" / f"timeframe={timeframe}"
+        assert len(rows_in(folder)) == result.table("X", timeframe).num_rows
+    assert len(set(keys_in(out / "bars" / "timeframe=1s"))) == 30
+    assert len(rows_in(out / "rejects")) == result.summary.rejected == 40
+    again = tickloom.replay(log, timeframes=["1s", "7t"], out=out)
+    assert len(names_in(out)) == len(after) - 1
+    assert again.digest == result.digest
+
+
+def test_a_replay_that_dies_at_its_end_has_lost_nothing_and_the_next_one_puts_it_right(
+    left: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, out = left
+    bars, rejects = set(keys_in(out / "bars")), len(rows_in(out / "rejects"))
+    for fails in ("rename", "unlink"):
+        with monkeypatch.context() as patched:
+            calls = iter(range(10**6))
+            usual = getattr(Path, fails)
+
+            def dies(path: Path, *args: Any, usual: Any = usual, calls: Any = calls, **named: Any) -> Any:
+                if path.suffix == ".parquet" and next(calls) == 1:
+                    raise OSError("the power went")
+                return usual(path, *args, **named)
+
+            patched.setattr(Path, fails, dies)
+            with pytest.raises(OSError, match="the power went"):
+                tickloom.replay(log, timeframes=["1s", "5s", "7t"], out=out)
+        assert set(keys_in(out / "bars")) == bars
+        assert len(rows_in(out / "rejects")) >= rejects
+    result = tickloom.replay(log, timeframes=["1s", "5s", "7t"], out=out)
+    next(out.glob("**/*-1709856000001.parquet")).unlink()
+    assert (len(rows_in(out / "bars")), len(rows_in(out / "rejects"))) == (result.summary.bars, rejects)
+
+
+@pytest.mark.parametrize(
+    "part", [{"to_ns": T0 + 9 * NS}, {"settings": tickloom.Settings()}], ids=["a part", "other rules"]
+)
+def test_a_replay_that_has_only_some_of_what_is_in_a_file_changes_nothing_and_says_so(
+    left: tuple[Path, Path], part: dict[str, Any]
+) -> None:
+    log, out = left
+    bytes_before = {name: (out / name).read_bytes() for name in names_in(out)}
+    with pytest.raises(tickloom.UsageError, match=r"parquet holds rows .* nothing was changed; name another folder"):
+        tickloom.replay(log, timeframes=["7t"], out=out, **part)
+    assert {name: (out / name).read_bytes() for name in names_in(out)} == bytes_before
+
+
+def test_two_logs_of_one_contract_that_begin_on_one_day_stand_beside_one_another(
+    imported: Import, tmp_path: Path
+) -> None:
+    for hour in (1, 2):
+        log = imported([(hour * 3600 * NS + n * NS, 1.0, 1) for n in range(10)], name=f"log{hour}")
+        tickloom.replay(log, timeframes=["1s"], out=tmp_path / "out")
+    assert len(set(keys_in(tmp_path / "out" / "bars"))) == 20
+
+
+def test_verifying_into_the_sessions_folder_compares_with_the_sessions_files(left: tuple[Path, Path]) -> None:
+    log, out = left
+    next(out.glob("**/*-1709856000001.parquet")).unlink()
+    count = len(names_in(out / "bars"))
+    verified = tickloom.replay(log, timeframes=["1s", "5s", "7t"], out=out, verify=True, against=out).verified
+    assert verified is not None
+    assert verified.files == count
+    assert len(names_in(out / "bars")) < count
+
+
+def test_the_folder_of_a_session_that_still_writes_its_log_is_refused(
+    imported: Import, left: tuple[Path, Path]
+) -> None:
+    log, out = left
+    before = names_in(out)
+    writing = LogWriter(log, session="another", options=LogOptions())
+    with writing, pytest.raises(tickloom.UsageError, match=r"still writes .*log: name another folder"):
+        tickloom.replay(log, out=out)
+    assert names_in(out) == before
