@@ -473,7 +473,15 @@ class HistorySettings(Section, frozen=True, kw_only=True):
     rows: Annotated[int, Meta(description="Most bars kept for each contract and timeframe.", ge=1, le=100_000_000)] = (
         10_000
     )
-    megabytes: Annotated[int, Meta(description="Most memory all of them may take together.", ge=1, le=1_048_576)] = 256
+    megabytes: Annotated[
+        int,
+        Meta(
+            description="Most memory all of them may take together, in equal shares; a contract and timeframe gets "
+            "50 kB at least, so of more than 20 a megabyte they take that.",
+            ge=1,
+            le=1_048_576,
+        ),
+    ] = 256
 
 
 class LoggingSettings(Section, frozen=True, kw_only=True):

@@ -63,7 +63,10 @@ class History(msgspec.Struct, frozen=True):
         if not bars:
             return self
         closed = {**self.closed, **{bar.open_time: bar for bar in bars}}
-        return History(self.max_rows, self.max_bytes, self.blocks, self.recent, closed, self.rows, self.held)
+        shown = History(self.max_rows, self.max_bytes, self.blocks, self.recent, closed, self.rows, self.held)
+        if shown.size <= self.max_bytes:
+            return shown
+        return shown._within(self.blocks, self.held, self.recent, min(closed) - 1)
 
     def settle(self, bars: Sequence[Bar]) -> History:
         """Return the history with further final bars, in the order in which they became final."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import msgspec
 
 from tickloom.actors.bars.blocks import rows_of, runs_in_order
-from tickloom.actors.bars.history import History
+from tickloom.actors.bars.history import LEAST_BYTES, History
 from tickloom.config.timeframes import Timeframe
 from tickloom.messages.bars import Bar, BarColumns, Bars, Forget
 from tickloom.messages.market import Instrument
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 NONE_KEPT: Final = History(1, 1 << 20)
 """The history of a contract and timeframe of which nothing is known."""
-
-LEAST_BYTES: Final = 1 << 20
-"""Memory a window gets however many there are."""
 
 
 class Keep(msgspec.Struct, frozen=True):
@@ -112,11 +109,7 @@ class HistoryFold:
                 instruments = {**instruments, message.contract: message}
             elif isinstance(message, Keep):
                 keep = Keep(min(message.rows, self.max_rows), min(message.bytes, self.max_bytes))
-                share = _share(keep, len(windows))
-                windows = {
-                    key: msgspec.structs.replace(window, history=window.history.bounded(keep.rows, share))
-                    for key, window in windows.items()
-                }
+                windows = _within(keep, windows)
             elif isinstance(message, Forget):
                 windows = {key: window for key, window in windows.items() if key[1] != message.timeframe}
             elif isinstance(message, Bars):
@@ -128,10 +121,7 @@ class HistoryFold:
                         known = Window(History(keep.rows, _share(keep, len(windows) + 1)), {}, by_activity)
                     windows[key] = _count(known, own) if known.by_activity else _fold(known, own)
         if len(windows) > len(state.windows):
-            share = _share(keep, len(windows))
-            for key, window in windows.items():
-                history = msgspec.structs.replace(window.history, max_bytes=share)
-                windows[key] = msgspec.structs.replace(window, history=history)
+            windows = _within(keep, windows)
         return HistoryState(windows, instruments, keep), ()
 
     def split(self, messages: Sequence[Input]) -> tuple[Sequence[Input], Sequence[Input]] | None:
@@ -140,7 +130,17 @@ class HistoryFold:
         return (messages[:middle], messages[middle:]) if middle else None
 
 
+def _within(keep: Keep, windows: dict[Key, Window]) -> dict[Key, Window]:
+    """Return the windows within their share, those that are quiet as well."""
+    share = _share(keep, len(windows))
+    return {
+        key: msgspec.structs.replace(window, history=window.history.bounded(keep.rows, share))
+        for key, window in windows.items()
+    }
+
+
 def _share(keep: Keep, windows: int) -> int:
+    """Return the bytes of each window: an equal part, and never less than what holds one block."""
     return max(keep.bytes // max(windows, 1), LEAST_BYTES)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from tickloom.actors.bars.history import LEAST_BYTES
 from tickloom.actors.sinks.history import HistoryFold, Keep, table
 from tickloom.actors.sinks.parquet import ParquetFold, Roll
 from tickloom.messages.bars import Bar, Bars
@@ -64,8 +66,44 @@ def test_fewer_bytes_are_shared_by_all_windows(full) -> None:
     fold, state = full
     after, _ = fold.step(state, [Keep(2000, 1 << 18)])
     (window,) = after.windows.values()
-    assert window.history.max_bytes == 1 << 20, "the least a window gets"
-    assert window.history.size <= 1 << 20
+    assert window.history.max_bytes == 1 << 18
+    assert 1 << 17 < window.history.size <= 1 << 18
+
+
+@pytest.mark.parametrize("windows", [1, 2, 5, 16, 20])
+def test_all_windows_together_stay_within_the_bytes_allowed(windows: int) -> None:
+    fold = HistoryFold(10**6, 1 << 20)
+    state = fold.initial()
+    for number in range(windows):
+        for first in range(0, 10_000, 2000):
+            bars = tuple(msgspec.structs.replace(bar(first + n), contract=f"C{number}") for n in range(2000))
+            state, _ = fold.step(state, [Bars("1s", 0, closed=bars, settled=bars)])
+        histories = [window.history for window in state.windows.values()]
+        assert sum(history.size for history in histories) <= 1 << 20, "those that came first give way to the next"
+        assert all(history.rows >= 64 for history in histories)
+
+
+def test_of_more_windows_than_that_each_keeps_a_block() -> None:
+    fold = HistoryFold(10**6, 1 << 20)
+    said = [
+        Bars("1s", 0, settled=tuple(msgspec.structs.replace(bar(n), contract=f"C{number}") for n in range(640)))
+        for number in range(100)
+    ]
+    state, _ = fold.step(fold.initial(), said)
+    assert {window.history.max_bytes for window in state.windows.values()} == {LEAST_BYTES}
+    assert LEAST_BYTES <= 50_000
+    assert all(window.history.rows >= 64 and window.history.size <= LEAST_BYTES for window in state.windows.values())
+
+
+def test_bars_that_may_still_be_revised_take_room_from_those_that_are_final(full) -> None:
+    _, state = full
+    (window,) = state.windows.values()
+    history = window.history.bounded(2000, 1 << 18)
+    waiting = tuple(bar(number) for number in range(2000, 2200))
+    shown = history.show(waiting)
+    assert history.size > (1 << 18) - 200 * 640
+    assert shown.size <= 1 << 18
+    assert len(shown.closed) == 200
 
 
 def test_files_are_finished_at_fewer_rows_what_waits_beyond_it_at_once() -> None:
