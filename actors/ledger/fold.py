@@ -22,7 +22,7 @@ import numpy as np
 
 from tickloom.config.sessions import Sessions
 from tickloom.config.timeframes import Timeframe
-from tickloom.messages.bars import BarColumns, Bars, Forget
+from tickloom.messages.bars import Bar, BarColumns, Bars, Forget
 from tickloom.messages.reports import Withheld
 
 MOST_COUNTED = 256
@@ -87,7 +87,8 @@ class LedgerFold:
         if self._blind[name]:
             return before
         counts = before
-        for item in (*bars.settled, *bars.columns):
+        final: tuple[Bar | BarColumns, ...] = (*bars.settled, *bars.columns)
+        for item in final:
             hours = self._hours(item.contract)
             if isinstance(item, BarColumns):
                 trades = _trades_outside(item, hours)
