@@ -130,7 +130,8 @@ class Reduced(msgspec.Struct, frozen=True, gc=False):
 
     `seq` is the log sequence number of the last record folded in; of two with the same `seq` (a session stopped
     within it) `part` tells the later. `seq` 0 means unnumbered. `mono_ns` and `weight` are for latency only: the
-    oldest receipt and the number of trades within.
+    oldest receipt and the number of trades within. `more` says that it is a part of a message that failed as a whole,
+    and that more of it follows: until that has come nothing is settled.
     """
 
     seq: int
@@ -145,6 +146,7 @@ class Reduced(msgspec.Struct, frozen=True, gc=False):
     part: int = 0
     refused: int = 0
     holds: tuple[tuple[str, int], ...] = ()
+    more: bool = False
 
 
 class Bar(msgspec.Struct, frozen=True, gc=False):

@@ -13,9 +13,10 @@ import msgspec
 
 from tickloom.actors.bars.deltas import take
 from tickloom.actors.bars.quick import follow, opened
-from tickloom.actors.bars.state import ALWAYS, BULK_ROWS, BucketRule, ContractState, Weaving
+from tickloom.actors.bars.seconds import NEVER
+from tickloom.actors.bars.state import BULK_ROWS, BucketRule, ContractState, Weaving
 from tickloom.actors.bars.weave import Weaver
-from tickloom.messages.bars import Bar, BarColumns, Bars, DeltaColumns, Patch, Reduced
+from tickloom.messages.bars import Bar, BarColumns, Bars, Delta, DeltaColumns, Patch, Reduced
 
 
 class TimeframeState(msgspec.Struct, frozen=True):
@@ -128,37 +129,28 @@ class TimeframeFold:
         return after, [said]
 
     def split(self, messages: Sequence[object]) -> tuple[Sequence[object], Sequence[object]] | None:
-        """Halve a failing batch: by messages, then by rows. Time, marks, late rows and number stay with the second
-        half, but where late rows are parted: they come after time and marks."""
+        """Halve a failing batch: by messages, then by what a message does, in the order in which it does it.
+
+        That is rows on time, then time with marks and holds, then late rows, which are revisions only after what is due
+        has closed; what is left is settling, the stop, and the number. So a row that is guilty takes nothing with it:
+        the other rows' bars are those of a message without it. None for a single row, or for what cannot be told apart.
+        """
         if len(messages) != 1:
             middle = len(messages) // 2
             return (messages[:middle], messages[middle:]) if messages else None
         whole = messages[0]
-        if not isinstance(whole, Reduced):
-            return None
-        rows, columns = whole.rows, whole.columns
-        on_time = tuple(row for row in rows if not row.late)
-        late = tuple(row for row in rows if row.late)
-        if len(columns) > 1 or (columns and rows):
-            first, columns = Reduced(0, (), columns[:1]), columns[1:]
-        elif columns and len(columns[0]) > 1:
-            middle = len(columns[0]) // 2
-            first = Reduced(0, (), (take(columns[0], slice(0, middle)),))
-            columns = (take(columns[0], slice(middle, None)),)
-        elif len(on_time) > 1 or (on_time and late):
-            middle = max(len(on_time) // 2, 1)
-            first, rows = Reduced(0, on_time[:middle]), on_time[middle:] + late
-        elif len(late) > 1:
-            # late rows are revisions only after what is due has closed, so time goes with the first of them
-            middle = len(late) // 2
-            holds = tuple(
-                (name, hold) for name, hold in whole.holds if hold != ALWAYS
-            )  # what ends, ends with the second
-            first = Reduced(0, late[:middle], (), whole.watermarks, whole.beat, whole.marks, holds=holds)
-            rows, whole = late[middle:], msgspec.structs.replace(whole, marks=())
-        else:
-            return None
-        return [first], [msgspec.structs.replace(whole, rows=rows, columns=columns)]
+        halves = _parts(whole, self._revises) if isinstance(whole, Reduced) else None
+        return None if halves is None else ([halves[0]], [halves[1]])
+
+    def _revises(self, row: Delta) -> bool:
+        """Whether a row came when its bar of this timeframe had closed, and not just its second."""
+        if not row.late:
+            return False
+        try:
+            _, end = self.weaving.rules(row.contract).bucket(row.bucket)
+        except ValueError:  # it fails wherever it stands
+            return False
+        return end + self.weaving.grace_ns <= row.late
 
     def digests(self, state: TimeframeState) -> dict[tuple[str, str], bytes]:
         """Return the digest of each contract's final bars so far, for `combine_digests`."""
@@ -189,6 +181,67 @@ class TimeframeFold:
         return weaver.pending(), [weaver.bar(live, final=False) for _, live in sorted(known.open.items())]
 
 
+def _parts(whole: Reduced, revises: Callable[[Delta], bool]) -> tuple[Reduced, Reduced] | None:
+    """Return a message in two that say the same one after the other; None: it is one thing, or nothing.
+
+    All but the last of a message's parts say that more follows, so nothing settles before a late row has been seen.
+    The last one names every contract that the others touched: that is what has it settle what they left.
+    """
+    rows, columns = whole.rows, whole.columns
+    late = tuple(row for row in rows if revises(row))
+    on_time = tuple(row for row in rows if not revises(row))
+    if len(columns) > 1 or (columns and (rows or (len(columns[0]) == 1 and not whole.more))):
+        return _rows_first(whole, (), columns[:1], rows, columns[1:])
+    if columns and len(columns[0]) > 1:
+        middle = len(columns[0]) // 2
+        lower, upper = take(columns[0], slice(0, middle)), take(columns[0], slice(middle, None))
+        return _rows_first(whole, (), (lower,), (), (upper,))
+    if len(on_time) > 1 or (on_time and (late or not whole.more)):
+        middle = max(len(on_time) // 2, 1)
+        return _rows_first(whole, on_time[:middle], (), on_time[middle:] + late, ())
+    moves = whole.beat or whole.holds or any(newest != NEVER for _, newest in whole.watermarks)
+    if (late and (moves or whole.marks)) or (whole.marks and moves):
+        marks, left = (whole.marks, ()) if late else ((), whole.marks)
+        first = Reduced(0, (), (), whole.watermarks, whole.beat, marks, holds=whole.holds, more=True)
+        rest = msgspec.structs.replace(whole, watermarks=(), beat=0, marks=left, holds=())
+        return first, _touching(rest, first)
+    if len(late) > 1 or (late and not whole.more):
+        middle = max(len(late) // 2, 1)
+        return _rows_first(whole, late[:middle], (), late[middle:], ())
+    if len(whole.marks) > 1 or (whole.marks and not whole.more):
+        middle = max(len(whole.marks) // 2, 1)
+        first = Reduced(0, marks=whole.marks[:middle], more=True)
+        return first, msgspec.structs.replace(_touching(whole, first), marks=whole.marks[middle:])
+    return None
+
+
+def _rows_first(
+    whole: Reduced,
+    rows: tuple[Delta, ...],
+    columns: tuple[DeltaColumns, ...],
+    other_rows: tuple[Delta, ...],
+    other_columns: tuple[DeltaColumns, ...],
+) -> tuple[Reduced, Reduced]:
+    """Return a part with some rows and nothing else, and the message with the others."""
+    first = Reduced(0, rows, columns, more=True)
+    return first, msgspec.structs.replace(_touching(whole, first), rows=other_rows, columns=other_columns)
+
+
+def _touching(whole: Reduced, part: Reduced) -> Reduced:
+    """Return the last part of a message with the contracts of `part` named, where it does not do so anyway."""
+    if whole.more:
+        return whole
+    known = {name for name, _ in whole.watermarks}
+    added = tuple((name, NEVER) for name in _touched(part) if name not in known)
+    return msgspec.structs.replace(whole, watermarks=whole.watermarks + added) if added else whole
+
+
+def _touched(part: Reduced) -> list[str]:
+    names = [row.contract for row in part.rows] + [block.contract for block in part.columns]
+    names += [name for name, _ in part.watermarks] + [mark.contract for mark in part.marks]
+    return list(dict.fromkeys(names + [name for name, _ in part.holds]))
+
+
 class _Step:
     """The working copy of one step; thrown away if the step fails."""
 
@@ -217,7 +270,8 @@ class _Step:
         for row in message.rows:
             self.weaver(row.contract).add(row)
         for name, newest in message.watermarks:
-            self.weaver(name).advance(newest)
+            if newest != NEVER or name in self.contracts:
+                self.weaver(name).advance(newest)
         for mark in message.marks:
             if isinstance(mark, Patch):
                 self.weaver(mark.contract).heal(mark)
@@ -230,14 +284,14 @@ class _Step:
             for block in message.columns:
                 parts.setdefault(block.contract, []).append(block)
             for name, blocks in parts.items():
-                self.weaver(name).add_columns(blocks)
+                self.weaver(name).add_columns(blocks, bulk=not message.more)
         if message.beat > self.beat:
             self.beat = message.beat
             for name, contract in self.contracts.items():
                 if name not in self.weavers and contract.due + self.weaving.grace_ns <= self.beat:
                     self.weaver(name)
         for weaver in self.weavers.values():
-            weaver.turn(self.beat)
+            weaver.turn(self.beat, settle=not message.more)
         if message.stop:
             self.stop()
 

@@ -148,8 +148,8 @@ class Weaver:
                 self.due = end
         self._touched.add(start)
 
-    def add_columns(self, parts: Sequence[DeltaColumns]) -> None:
-        """Merge columns; what can be closed and settled at once never becomes an object.
+    def add_columns(self, parts: Sequence[DeltaColumns], *, bulk: bool = True) -> None:
+        """Merge columns; with `bulk` what can be closed and settled at once never becomes an object.
 
         To be called after `add` and `advance` of the same `Reduced`.
         """
@@ -157,7 +157,7 @@ class Weaver:
         opens, closes = self.rule.buckets(columns.bucket)
         starts = run_starts(opens)
         columns, closes = roll_up(columns, opens, starts), closes[starts]
-        first, last = self._bulk(columns.bucket, closes)
+        first, last = self._bulk(columns.bucket, closes) if bulk else (0, 0)
         if last - first >= self._weaving.bulk_rows:
             self._block = (take(columns, slice(first, last)), closes[first:last])
         else:
@@ -217,9 +217,9 @@ class Weaver:
 
     # -- the life of a bar ----------------------------------------------------------------------------------
 
-    def turn(self, beat: int) -> None:
+    def turn(self, beat: int, *, settle: bool = True) -> None:
         """Close what is due, revise, settle: everything that follows once deltas, marks and time of a `Reduced` are
-        in."""
+        in. Without `settle` more of the same is to come."""
         watermark = beat if beat > self.newest else self.newest
         if self.due + self._grace <= watermark:
             self._close(watermark - self._grace)
@@ -228,8 +228,10 @@ class Weaver:
             self._revise()
         if anew:
             self._retell()
-        if self.newest != NEVER and (
-            self._block is not None or self.fixed <= min(self.newest - self._grace - self._lateness, self.hold)
+        if (
+            settle
+            and self.newest != NEVER
+            and (self._block is not None or self.fixed <= min(self.newest - self._grace - self._lateness, self.hold))
         ):
             self._settle(min(self.newest - self._grace - self._lateness, self.hold))
 

@@ -133,6 +133,7 @@ class Loom:
     final_bars = staticmethod(final_bars)
     validated = staticmethod(validated)
     trades_of = staticmethod(trades_of)
+    cut = staticmethod(cut)
 
     def __init__(self) -> None:
         self._rules: dict[tuple[str, str], Any] = {}

@@ -18,6 +18,7 @@ from tickloom.actors.bars.marks import MAX_MARKS
 from tickloom.actors.bars.quick import follow
 from tickloom.actors.bars.reduce import ReduceFold
 from tickloom.actors.bars.weave import MAX_FLATS
+from tickloom.actors.shell import prints_in
 from tickloom.config.buckets import rule_for
 from tickloom.config.calendars import calendar_from
 from tickloom.messages.bars import BarFlag, Bars, Delta, Mark, Reduced
@@ -550,34 +551,92 @@ def test_a_step_leaves_the_state_it_was_given_as_it_was_also_when_it_fails(loom:
     assert life.state == before
 
 
+NOWHERE = (2**63 - 1) // NS * NS
+"""A bucket that no calendar holds."""
+
+
+def told_apart(fold: TimeframeFold, messages: list[Reduced]) -> tuple[TimeframeState, list[Bars], list[Any]]:
+    """Fold messages one by one, and what fails in the pieces it can be told apart in; returns what is guilty, too."""
+    state, said, guilty = fold.initial(), [], []
+    waiting: list[Any] = [[message] for message in messages]
+    while waiting:
+        piece = waiting.pop(0)
+        try:
+            state, outputs = fold.step(state, piece)
+            said += outputs
+        except ValueError:
+            halves = fold.split(piece)
+            if halves is None:
+                guilty += piece
+            else:
+                waiting[:0] = halves
+    return state, said, guilty
+
+
 def test_a_failing_message_halves_down_to_the_guilty_row_and_the_rest_counts(loom: Any) -> None:
-    for columns in ((), tuple(to_columns([delta(T0 + s * NS, 5, s) for s in (40, 41, 42)]) for _ in range(1))):
+    for columns in ((), (to_columns([delta(T0 + s * NS, 5, s) for s in (40, 41, 42)]),)):
         life = Life(loom, "1s", grace=0)
         rows = (
             delta(T0, 1, 0),
-            delta(-(2**63), 2, 1),
+            delta(NOWHERE, 2, 1),
             delta(T0 + 43 * NS, 3, 2),
             delta(T0 + NS, 4, 3, late=T0 + 43 * NS),
             delta(T0 + 2 * NS, 4, 3, late=T0 + 43 * NS),
         )
         whole = Reduced(7, rows, columns, watermarks=(("A", T0 + 43 * NS),), weight=5, mono_ns=1)
-        state, guilty, said = life.state, [], []
-        waiting: list[Any] = [[whole]]
-        while waiting:
-            messages = waiting.pop(0)
-            try:
-                state, outputs = life.fold.step(state, messages)
-                said += outputs
-            except ValueError:
-                halves = life.fold.split(messages)
-                if halves is None:
-                    guilty += messages
-                else:
-                    waiting[:0] = halves
-        assert [[row.bucket for row in message.rows] for message in guilty] == [[-(2**63) // NS * NS]]
+        state, _, guilty = told_apart(life.fold, [whole])
+        assert [[row.bucket for row in message.rows] for message in guilty] == [[NOWHERE]]
         clean = Life(loom, "1s", grace=0)
-        clean.tell(*(row for row in rows if row.bucket > 0), newest=T0 + 43 * NS, columns=columns)
+        clean.tell(*(row for row in rows if row.bucket != NOWHERE), newest=T0 + 43 * NS, columns=columns)
         assert state.contracts == clean.state.contracts
+
+
+@settings(SLOW, max_examples=40)
+@given(
+    markets(),
+    st.integers(0, 10**9),
+    st.sampled_from(["1s", "5s", "1m"]),
+    st.sampled_from([1, 4, 48]),
+    st.sampled_from(["on time", "late", "in columns"]),
+    st.booleans(),
+    st.data(),
+)
+def test_whatever_row_is_guilty_the_bars_of_the_others_are_those_of_a_run_without_it(
+    loom: Any, market: Any, seed: int, timeframe: str, column_rows: int, kind: str, flats: bool, data: Any
+) -> None:
+    items, grace, lateness = market
+    items = [loom.Tick(*item) if isinstance(item, tuple) else item for item in items]
+    rng = random.Random(seed)
+    reduce = ReduceFold(grace, lateness, 600 * NS if rng.random() < 0.3 else 0, vector_rows=5, column_rows=column_rows)
+    clean: list[Reduced] = []
+    known = reduce.initial()
+    for seq, part in enumerate(loom.cut(items, rng), 1):
+        known, outputs = reduce.step(known, [loom.validated(part, seq)])
+        clean += outputs
+    clean = loom.pressed(clean, rng)
+    assert clean, "a market stops at least"
+    at = data.draw(st.integers(0, len(clean) - 1), label="which message")
+    contract = data.draw(st.sampled_from("AC"), label="whose row")
+    guilty = msgspec.structs.replace(delta(NOWHERE, 1, 0, late=T0 if kind == "late" else 0), contract=contract)
+    if kind == "in columns":
+        changes: Any = {"columns": (*clean[at].columns, to_columns([guilty]))}
+    else:
+        where = data.draw(st.integers(0, len(clean[at].rows)), label="which row")
+        changes = {"rows": (*clean[at].rows[:where], guilty, *clean[at].rows[where:])}
+    spoilt = [*clean[:at], msgspec.structs.replace(clean[at], **changes), *clean[at + 1 :]]
+
+    def fold() -> TimeframeFold:
+        return loom.fold(timeframe, grace, lateness, emit_empty=flats, bulk_rows=4, updates=False)
+
+    state, said, aside = told_apart(fold(), spoilt)
+    expected, told, _ = told_apart(fold(), clean)
+    (alone,) = aside
+    assert prints_in(alone) == 1
+    assert alone == Reduced(0, alone.rows, alone.columns, more=True), "neither time nor marks nor the stop goes with it"
+    assert state == expected
+    assert loom.final_bars(said) == loom.final_bars(told)
+    assert sum(bars.refused for bars in said) == sum(bars.refused for bars in told)
+    assert sum(bars.stop for bars in said) == sum(bars.stop for bars in told)
 
 
 def test_without_updates_open_bars_are_not_reported(loom: Any) -> None:
