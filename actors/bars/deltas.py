@@ -199,7 +199,8 @@ def conflate(older: Reduced, newer: Reduced, *, mark: bool = False, most: int = 
 
     On-time deltas of one contract and bucket merge; late ones keep the watermark each came under, and merge only
     where that is the same. So applying the result is applying both, in everything but the number of updates. They
-    must stay two if `older` stops a session, or if the result could have more than `most` rows. With `mark` the rows
+    must stay two if `older` stops a session, if the result could have more than `most` rows, or if a sum in it would
+    leave int64: whose fault that is is the fold's to find out. With `mark` the rows
     carry `BarFlag.CONFLATED` from there on. A `newer` that repeats `older` or what came before it adds nothing.
     """
     if newer.seq and (newer.seq, newer.part) <= (older.seq, older.part):
@@ -211,7 +212,10 @@ def conflate(older: Reduced, newer: Reduced, *, mark: bool = False, most: int = 
     if size > most:
         return None
     flag = int(BarFlag.CONFLATED) if mark else 0
-    rows, columns = _rows((*older.rows, *newer.rows), (*older.columns, *newer.columns), flag)
+    try:
+        rows, columns = _rows((*older.rows, *newer.rows), (*older.columns, *newer.columns), flag)
+    except BarOverflowError:
+        return None
     watermarks = dict(older.watermarks)
     for name, newest in newer.watermarks:
         watermarks[name] = max(newest, watermarks.get(name, newest))

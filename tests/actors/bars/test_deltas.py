@@ -208,6 +208,13 @@ def test_conflation_says_no_when_the_result_would_be_too_large() -> None:
     assert conflate(older, newer, most=2) is not None
 
 
+def test_conflation_says_no_when_a_sum_would_leave_int64() -> None:
+    huge = delta([(0, 0, LIMIT - 1, 1)])
+    older, newer = Reduced(1, (huge,)), Reduced(2, (huge,))
+    assert conflate(older, newer) is None
+    assert conflate(older, Reduced(2, (delta([(1, NS, LIMIT - 1, 1)], bucket=NS),))) is not None
+
+
 def test_a_repeated_message_adds_nothing_to_the_one_that_waits() -> None:
     message = Reduced(5, (delta([(0, 0, 1, 1)]),))
     assert conflate(message, message) is message
