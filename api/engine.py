@@ -18,7 +18,7 @@ from tickloom.actors.bars.fold import TimeframeState
 from tickloom.actors.bars.reduce import ReduceState
 from tickloom.actors.checkpoint.states import States
 from tickloom.actors.health.fold import HealthFold, HealthState, Limits
-from tickloom.actors.ledger.fold import LedgerState, lost, outside
+from tickloom.actors.ledger.fold import LedgerState, lost, outside, quarantined
 from tickloom.actors.publishing import Cancel, CloseAll, Subscribe
 from tickloom.actors.sinks.history import NONE_KEPT, HistoryState, Latest, Window, latest, table
 from tickloom.actors.sinks.parquet import Flush
@@ -227,7 +227,7 @@ class Engine:
         return Summary(
             ticks=received,
             rejected=rejected + refused,
-            quarantined=sum(ledger.withheld.values()),
+            quarantined=quarantined(ledger, (VALIDATION, FINEST), map(timeframe_path, names)),
             lost=lost(ledger, received + carried.held, rejected, (VALIDATION, FINEST), paths, carried.open_trades),
             bars=sum(entry.bars for entry in ledger.entries.values()),
             restarts=self.restarts,

@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -52,6 +52,10 @@ BATCH_ROWS = 65_536
 
 
 _TELLING = ("timeframes", "grace_ms", "lateness_ms", "emit_empty", "heal_gaps", "heal_patience_s")
+
+
+Aside: TypeAlias = Callable[[Sequence[Any], Exception], None]
+"""Hears of messages that a fold failed on, and why."""
 
 
 class Recovered(msgspec.Struct, frozen=True):
@@ -103,8 +107,8 @@ class Folds:
         """Return the states after items. What a fold cannot digest it passes over, as its actor would."""
         return self.tell(states, items)[0]
 
-    def tell(self, states: States, items: Sequence[Numbered]) -> tuple[States, list[Bars]]:
-        """Return the states after items, and what the timeframes say."""
+    def tell(self, states: States, items: Sequence[Numbered], aside: Aside | None = None) -> tuple[States, list[Bars]]:
+        """Return the states after items, and what the timeframes say; what their folds fail on is told to `aside`."""
         validation, outputs = fold_all(self.validation, states.validation, items)
         validated = [output for output in outputs if isinstance(output, Validated)]
         if not validated:
@@ -113,10 +117,10 @@ class Folds:
         timeframes, activities = dict(states.timeframes), dict(states.activities)
         said: list[Bars] = []
         for name, fold in self.timeframes.items():
-            timeframes[name], more = fold_all(fold, timeframes[name], reduced)
+            timeframes[name], more = fold_all(fold, timeframes[name], reduced, aside)
             said += more
         for name, activity in self.activities.items():
-            activities[name], more = fold_all(activity, activities[name], validated)
+            activities[name], more = fold_all(activity, activities[name], validated, aside)
             said += more
         return States(validation, reduce, timeframes, activities), said
 
@@ -139,18 +143,20 @@ class Folds:
         return told
 
 
-def fold_all(fold: Any, state: Any, messages: Sequence[Any]) -> tuple[Any, list[Any]]:
-    """Fold messages; a piece that fails is halved until what is guilty stands alone, and that is left out."""
+def fold_all(fold: Any, state: Any, messages: Sequence[Any], aside: Aside | None = None) -> tuple[Any, list[Any]]:
+    """Fold messages; a piece that fails is halved until what is guilty stands alone: left out, and told to `aside`."""
     if not messages:
         return state, []
     try:
         state, outputs = fold.step(state, messages)
-    except Exception:  # noqa: BLE001 - any failure of a fold is the batch's, as in its actor, which told of it
+    except Exception as error:  # noqa: BLE001 - any failure of a fold is the batch's, as in its actor, which told of it
         halves = fold.split(messages)
         if halves is None or not halves[0] or not halves[1]:
+            if aside is not None:
+                aside(messages, error)
             return state, []
-        state, first = fold_all(fold, state, halves[0])
-        state, second = fold_all(fold, state, halves[1])
+        state, first = fold_all(fold, state, halves[0], aside)
+        state, second = fold_all(fold, state, halves[1], aside)
         return state, [*first, *second]
     return state, list(outputs)
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from tickloom.actors.checkpoint.states import States
 from tickloom.actors.recorder.errors import LogError
 from tickloom.actors.recorder.reader import LogReader
 from tickloom.actors.recorder.shell import Flush as FlushLog
-from tickloom.actors.shell import Reroute
+from tickloom.actors.shell import Reroute, prints_in
 from tickloom.actors.sinks.parquet import Flush as FlushFiles
 from tickloom.actors.sinks.publisher import End
 from tickloom.config.fields import SettingsError
@@ -41,6 +41,7 @@ from tickloom.errors import Cancelled, UsageError
 from tickloom.messages.bars import BarFlag, Bars, Forget, Mark, Reduced
 from tickloom.messages.control import TimeframesChanged
 from tickloom.messages.intake import Numbered
+from tickloom.messages.reports import Withheld
 from tickloom.recovery import Folds, batches_of, before_head
 from tickloom.supervision import Clock, Mailbox, StartError, SupervisionError
 from tickloom.supervision.clocks import Waiter
@@ -131,7 +132,7 @@ class Retiming:
                 path = timeframe_path(frame)
                 self._engine.tree.drain(path, ANSWER_S)
                 self._engine.tree.delete_child(path)
-                self._told((LEDGER, HISTORY), Forget(str(frame)))
+                self._told((LEDGER, HISTORY), Forget(str(frame), path))
                 if wires.out is not None:
                     self._written.add(str(frame))
                     self._told((PARQUET,), FlushFiles())
@@ -219,7 +220,7 @@ class Retiming:
             if any(view.path == path for view in tree.snapshot().walk()):
                 tree.terminate_child(path)
                 tree.delete_child(path)
-            self._told((LEDGER, HISTORY), Forget(name))
+            self._told((LEDGER, HISTORY), Forget(name, path))
             if wires.out is not None and self._log is not None:
                 self._written.add(name)
         except (SupervisionError, UsageError) as error:
@@ -357,9 +358,15 @@ class _Filling:
     def _fold(self, batch: list[Numbered], *, ours: bool) -> None:
         if not self._engine.running:
             raise Cancelled("the session ended while a timeframe was being filled from its log")
-        self._states, said = self._folds.tell(self._states, batch)
+        self._states, said = self._folds.tell(self._states, batch, self._withhold if ours else None)
         for bars in said if ours else ():
             self._tell(bars)
+
+    def _withhold(self, messages: Sequence[Any], error: Exception) -> None:
+        """Tell the ledger of prints that the timeframe's fold failed on, as its actor would."""
+        prints = sum(map(prints_in, messages))
+        path = timeframe_path(self._frame)
+        self._engine.tree.ref(LEDGER).put(Withheld(path, prints, f"{type(error).__name__}: {error}"), sender=path)
 
     def _tell(self, bars: Bars) -> None:
         for ref in self._readers:

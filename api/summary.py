@@ -21,7 +21,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         log: the directory of the message log, or None.
         out: the directory of the Parquet files, or None.
         digest: SHA-256 over the final bars in (timeframe, contract, open time) order, in hex.
-        quarantined: prints on which an actor failed; kept, and in no bar.
+        quarantined: prints on which an actor failed, kept as dead letters. Where they broke a timeframe's bar they are
+            in no bar of that timeframe; counted are those of the timeframe that lacks most.
     """
 
     ticks: int

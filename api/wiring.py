@@ -336,7 +336,11 @@ def timeframe_child(wires: Wires, each: Timeframe, begun: Any = None) -> ChildSp
                 fold.weaving.rules(contract).bucket(now)  # a calendar's first answer takes milliseconds: not a tick's
         if begun is not None:
             fold = Begun(fold, begun)
-        routes = {Bars: [context.ref(path) for path in readers]}
+        noted = (NOTES,) if wires.recorder is not None else ()
+        routes = {
+            Bars: [context.ref(path) for path in readers],
+            Withheld: [context.ref(path) for path in (LEDGER, *noted)],
+        }
         measured = context.ref(STATISTICS) if flags.bounded_statistics else None
         return TimeframeActor(context, fold if flags.batch_bisection else Whole(fold), routes, measured, **opened)
 

@@ -177,9 +177,11 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
 
 
 class Forget(msgspec.Struct, frozen=True, gc=False):
-    """Tell who keeps bars or counts them that a timeframe was removed: what is known of it goes."""
+    """Tell who keeps bars or counts them that a timeframe was removed, whose actor was at `path`: what is known of it
+    goes."""
 
     timeframe: str
+    path: str = ""
 
 
 class BarColumns(msgspec.Struct, frozen=True, gc=False):

@@ -2,7 +2,7 @@
 
 It is the other side of validation's totals. When a session has ended, for every timeframe
 
-    received = rejected + withheld on the way + refused by the timeframe + trades in its final bars
+    received = rejected + withheld on the way and by the timeframe + refused by the timeframe + trades in its final bars
 
 less the trades of an earlier session that those bars had begun with, where this one goes on with its log;
 and what is missing on the right is *lost*: a defect, never a matter of course.
@@ -14,7 +14,7 @@ one by one. A break is within its sitting. Bars by activity know no sessions, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -76,6 +76,7 @@ class LedgerFold:
                 )
             elif isinstance(message, Forget):
                 entries.pop(message.timeframe, None)
+                withheld.pop(message.path, None)
             elif isinstance(message, Withheld):
                 withheld[message.path] = withheld.get(message.path, 0) + message.prints
         return LedgerState(entries, withheld), ()
@@ -126,6 +127,20 @@ def outside(state: LedgerState) -> dict[str, int]:
     """
     timed = [frame for frame in map(Timeframe.parse, state.entries) if not frame.is_activity]
     return state.entries[str(min(timed))].outside if timed else {}
+
+
+def quarantined(state: LedgerState, upstream: Sequence[str], paths: Iterable[str]) -> int:
+    """Return how many prints were withheld, in the timeframe of which most were.
+
+    A print may be in the bars of seven timeframes and withheld from those of the eighth: it is counted once.
+
+    Args:
+        state: the ledger.
+        upstream: paths of the actors every timeframe is fed through.
+        paths: those of the timeframes' actors.
+    """
+    above = sum(state.withheld.get(path, 0) for path in upstream)
+    return above + max((state.withheld.get(path, 0) for path in paths), default=0)
 
 
 def lost(
