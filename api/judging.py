@@ -135,7 +135,8 @@ def judge(
     """
     with LogReader(log) as reader:
         before = reader.context(from_ns=from_ns) if from_ns is not None else ()
-        recorded = settings_of(session_start(reader, before, from_ns, to_ns))
+        in_force = reader.context(from_ns=to_ns) if to_ns is not None else reader.context()
+        recorded = settings_of(session_start(reader, before, in_force, from_ns))
         sides = (Side(recorded), Side(with_rules(recorded, rules)))
         first, last = reader.first_seq or 0, reader.last_seq or 0
         compared = _Compared()

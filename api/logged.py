@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -11,7 +11,7 @@ from tickloom.actors.recorder.reader import LogReader
 from tickloom.config.settings import InstrumentSettings, Settings, settings_from
 from tickloom.config.timeframes import parse_timeframes
 from tickloom.errors import UsageError
-from tickloom.messages.control import AnyControl, Midway, SessionStarted, SessionStopped
+from tickloom.messages.control import AnyControl, Midway, SessionStarted, SessionStopped, Subscribed
 from tickloom.messages.intake import Numbered, received
 from tickloom.messages.market import Instrument
 
@@ -31,13 +31,29 @@ def starts_of(reader: LogReader, in_force: Iterable[AnyControl]) -> tuple[Sessio
     Each session begins a segment, so the next segment's header knows of it, and what is `in_force` at the end does of
     the last.
     """
-    heads = [segment.header.context for segment in reader.segments if segment.header is not None]
-    found = (record for records in (*heads, in_force) for record in records)
+    found = told_of(reader, in_force)
     return tuple({each.recv_ns: each for each in found if isinstance(each, SessionStarted)}.values())
 
 
+def told_of(reader: LogReader, in_force: Iterable[AnyControl]) -> Iterator[AnyControl]:
+    """Yield what the segments' headers say was in force at their beginnings, and what is `in_force` at the end."""
+    heads = (segment.header.context for segment in reader.segments if segment.header is not None)
+    return (record for records in (*heads, in_force) for record in records)
+
+
+def contracts_of(records: Iterable[object]) -> set[str]:
+    """Return the contracts that records tell of: at a session's start, and those subscribed later on."""
+    found: set[str] = set()
+    for record in records:
+        if isinstance(record, SessionStarted):
+            found |= {each.contract for each in record.instruments}
+        elif isinstance(record, Subscribed):
+            found.add(record.contract)
+    return found
+
+
 def session_start(
-    reader: LogReader, before: Iterable[AnyControl], from_ns: int | None, to_ns: int | None
+    reader: LogReader, before: Iterable[AnyControl], in_force: Iterable[AnyControl], from_ns: int | None
 ) -> SessionStarted:
     """Return the start of the last session in a range, with the calendars and instruments of all.
 
@@ -46,7 +62,8 @@ def session_start(
     Args:
         reader: the log.
         before: what is in force where the range begins.
-        from_ns, to_ns: receipt stamps (ns UTC); None: open.
+        in_force: what is where it ends.
+        from_ns: receipt stamp (ns UTC) at which it begins; None: with the log.
 
     Raises:
         UsageError: the log tells of no session, or holds nothing.
@@ -56,7 +73,6 @@ def session_start(
     if not started and from_ns is None:
         head = itertools.islice(reader.items(max_rows=4096), HEAD_ITEMS)
         started = list(itertools.islice((n.item for n in head if isinstance(n.item, SessionStarted)), 1))
-    in_force = reader.context(from_ns=to_ns) if to_ns is not None else reader.context()
     known = starts_of(reader, in_force)
     started += [record for record in in_force if isinstance(record, SessionStarted)] or list(known[:1])
     if not started:

@@ -18,10 +18,11 @@ from tickloom.actors.recorder.reader import LogReader
 from tickloom.beginning import session_name
 from tickloom.comparing import Verified
 from tickloom.config.settings import Settings
+from tickloom.config.timeframes import parse_timeframes
 from tickloom.engine import Engine
 from tickloom.errors import UsageError
-from tickloom.logged import known_before, session_start, settings_of, starts_of
-from tickloom.messages.control import Gap, SessionStopped
+from tickloom.logged import contracts_of, known_before, session_start, settings_of, starts_of, told_of
+from tickloom.messages.control import Gap, SessionStarted, SessionStopped, Subscribed
 from tickloom.messages.intake import Frames, Numbered, received
 from tickloom.messages.market import Instrument
 from tickloom.preflight import check_folders
@@ -103,8 +104,15 @@ class Pass:
             else:
                 first = self.reader.first_seq
                 self.before = self.reader.context(from_seq=first) if first is not None else ()
-            self.started = session_start(self.reader, self.before, from_ns, to_ns)
+            in_force = self.reader.context(from_ns=to_ns) if to_ns is not None else self.reader.context()
+            self.started = session_start(self.reader, self.before, in_force, from_ns)
             self.settings = settings_of(self.started, settings, timeframes)
+            self._frames = parse_timeframes(self.settings.session.timeframes)
+            self._fitting: set[str] = set()
+            if from_ns is None and to_ns is None:
+                self._check_fit((self.started, *told_of(self.reader, in_force)))
+            else:
+                self._check_fit((*self.before, *in_force))
             self._replacement = self._replacing()
             wires = Wires(
                 settings=self.settings,
@@ -144,6 +152,16 @@ class Pass:
             )
         return Replacement(self.out, sessions)
 
+    def _check_fit(self, records: Iterable[object]) -> None:
+        """Refuse contracts, as records tell of them, whose sessions the timeframes do not fit.
+
+        Raises:
+            SettingsError: there is one; what to do is in the sentence.
+        """
+        fresh = contracts_of(records) - self._fitting
+        self.settings.check_timeframes(sorted(fresh), self._frames)
+        self._fitting |= fresh
+
     def items(self, *, raw: bool = False, max_rows: int = BATCH_ROWS) -> Iterator[Numbered]:
         """Yield the items to feed."""
         return self.reader.items(raw=raw, from_ns=self.from_ns, to_ns=self.to_ns, max_rows=max_rows)
@@ -164,6 +182,7 @@ class Pass:
 
         Raises:
             DamagedLog: the log does not read back from some place on.
+            SettingsError: a contract comes up whose sessions a timeframe does not fit.
         """
         validation = self.engine.tree.ref(VALIDATION)
         for count, numbered in enumerate(items):
@@ -179,6 +198,8 @@ class Pass:
                 self.prints += (len(item.prints) if item.prints else 0) + sum(bad.prints for bad in item.malformed)
             elif isinstance(item, Gap):
                 self.gaps += 1
+            elif isinstance(item, SessionStarted | Subscribed):
+                self._check_fit((item,))  # what came and went within one segment is not known before
             validation.put(numbered, sender="replay")
             self.last = numbered
             if progress is not None and count % 16 == 0:

@@ -25,7 +25,6 @@ from typing import Any
 import msgspec
 
 from tickloom.actors.bars.activity import ActivityFold, ActivityState
-from tickloom.actors.bars.fold import TimeframeFold
 from tickloom.actors.bars.reduce import ReduceState
 from tickloom.actors.checkpoint.states import States
 from tickloom.actors.recorder.errors import LogError
@@ -150,11 +149,7 @@ class Retiming:
             (frame,) = parse_timeframes([name])
             if frame in wires.built:
                 raise UsageError(f"timeframe {frame} is there already")
-            fits = building(wires.settings, (*wires.built, frame))
-            fold = timeframe_fold(fits, frame)
-            if isinstance(fold, TimeframeFold):
-                for contract in contracts:
-                    fold.weaving.rules(contract)
+            building(wires.settings, (*wires.built, frame)).check_timeframes(contracts, (frame,))
         except (SettingsError, TimeframeError) as error:
             raise UsageError(str(error)) from None
         if len(wires.built) >= MOST:

@@ -38,6 +38,7 @@ from tickloom.assembly import Parts, last_checkpoint, put_together
 from tickloom.beginning import open_log
 from tickloom.config.calendars import calendar_name
 from tickloom.config.credentials import Credentials, load_credentials
+from tickloom.config.fields import SettingsError
 from tickloom.config.secrets import Secret
 from tickloom.config.settings import Settings
 from tickloom.config.sources import load
@@ -289,7 +290,7 @@ class Session(Embedding):
         In a coroutine, or a cell of a notebook, await what it returns: the work is done beside the event loop.
 
         Raises:
-            UsageError: the gateway does not know it, or refuses it.
+            UsageError: the gateway does not know it, or refuses it, or a timeframe does not fit its sessions.
         """
         return Pending(lambda: self._subscribe(contract))
 
@@ -303,6 +304,10 @@ class Session(Embedding):
         if known is not None:
             return known
         engine = self._running()
+        try:
+            self.settings.check_timeframes((contract,), engine.wires.timeframes)
+        except SettingsError as error:
+            raise UsageError(str(error)) from None
         token = engine.tree.ref(TOKEN).ask(CurrentToken(), FIRST_LINK_S)
 
         async def look_up() -> Instrument:
@@ -355,7 +360,7 @@ class Session(Embedding):
             UsageError: there is no such timeframe, it is there already, it does not fit a contract's sessions, it was
                 removed from this session and there are files of it, or it could not be filled.
         """
-        return Pending(lambda: self._changing().add(timeframe, self.contracts))
+        return Pending(lambda: self._changing().add(timeframe, tuple(self._known_instruments())))
 
     def remove_timeframe(self, timeframe: str) -> Pending[None]:
         """Build a timeframe no longer. Its tables and streams end, its open bars are let go of; its files stay.

@@ -9,7 +9,7 @@ themselves are in `tickloom.config.sections`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any, Final
@@ -95,16 +95,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for name, instrument in instruments.items():
             if instrument.calendar:
                 self._calendar_named(instrument.calendar, f"instruments.{name}.calendar")
-        for contract in self.session.contracts:
+        self.check_timeframes(self.session.contracts, map(Timeframe.parse, self.session.timeframes))
+
+    def check_timeframes(self, contracts: Iterable[str], timeframes: Iterable[Timeframe]) -> None:
+        """Refuse timeframes that do not fit the sessions of contracts: prints of theirs would be in no bar.
+
+        Raises:
+            SettingsError: it names the timeframe, the calendar, the contract, and what would fit.
+        """
+        counted_by_time = [frame for frame in timeframes if not frame.is_activity]
+        for contract in contracts:
             calendar = self.calendar_for(contract)
-            for frame in map(Timeframe.parse, self.session.timeframes):
-                if not frame.is_activity:
-                    try:
-                        check_fit(calendar, frame)
-                    except TimeframeError as error:
-                        raise SettingsError(
-                            f"session.timeframes: {error} (contract {contract})", "session.timeframes"
-                        ) from None
+            for frame in counted_by_time:
+                try:
+                    check_fit(calendar, frame)
+                except TimeframeError as error:
+                    raise SettingsError(
+                        f"session.timeframes: {error} (contract {contract})", "session.timeframes"
+                    ) from None
 
     def instrument_for(self, contract: str) -> InstrumentSettings:
         """Return what is overridden for a contract: key by key by its id, else by its product's root, else nothing."""

@@ -30,7 +30,7 @@ from tickloom.errors import TickloomError
 from tickloom.scripts import signals
 from tickloom.scripts.writing import has_room, unwaiting, write_some
 
-USAGE, AUTHENTICATION, FEED_LOST, DAMAGED = 2, 3, 4, 5
+DEFECT, USAGE, AUTHENTICATION, FEED_LOST, DAMAGED = 1, 2, 3, 4, 5
 
 _MENDABLE = (SettingsError, TimeframeError, CalendarError, InsecureAddress, LogWriteError, OSError)
 """What a person can put right by asking for something else. A `ValueError` as such is a defect, and says so."""

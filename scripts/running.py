@@ -33,7 +33,7 @@ def run_session(session: Session, title: str, seconds: float, asked: threading.E
     """Run a session for `seconds` (0: until `asked`), show it, and print its summary.
 
     Raises:
-        typer.Exit: the disk refused something; which is said.
+        typer.Exit: the disk refused something, or prints are lost; which is said.
         FeedLostError: the feed was lost for good. What was recorded is closed and the summary printed all the same.
         ReaderGone: nobody reads our progress any more; what was recorded is closed.
     """
@@ -43,10 +43,23 @@ def run_session(session: Session, title: str, seconds: float, asked: threading.E
     unwritten = session.unwritten if session.started else ()
     for words in unwritten:
         output.complain(words)
+    missing = says_lost(summary)
     if lost is not None:
         raise FeedLostError(lost)
     if unwritten:
         raise typer.Exit(output.USAGE)
+    if missing:
+        raise typer.Exit(output.DEFECT)
+
+
+def says_lost(summary: Summary) -> bool:
+    """Say so if prints are in no bar, reject or quarantine: nobody should have to look for it in the summary."""
+    if summary.lost:
+        output.complain(
+            f"{summary.lost:,} of {summary.ticks:,} prints are in no bar, reject or quarantine "
+            f"(a defect: please report it, with the log)"
+        )
+    return summary.lost != 0
 
 
 def _run(session: Session, title: str, seconds: float, asked: threading.Event) -> tuple[Summary, str | None]:

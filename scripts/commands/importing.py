@@ -10,9 +10,10 @@ import msgspec
 import typer
 
 from tickloom.actors.recorder.importing.ticks import ImportReport, import_ticks
-from tickloom.config.calendars import find_calendar
+from tickloom.config.calendars import Calendar, find_calendar
 from tickloom.config.settings import Settings
 from tickloom.config.sources import load
+from tickloom.config.timeframes import parse_timeframes
 from tickloom.errors import UsageError
 from tickloom.scripts.arguments import spelled
 from tickloom.scripts.output import fields, result, say
@@ -67,6 +68,7 @@ def import_(
     settings = load(config).settings
     known = settings.instrument_for(contract)
     chosen = find_calendar(calendar, settings.calendars) if calendar else settings.calendar_for(contract)
+    _check_fit(settings, contract, chosen)
     say(f"reading {', '.join(map(str, files))}")
     with shown("writing", "ticks") as progress:
         report = import_ticks(
@@ -88,6 +90,13 @@ def import_(
         )
     plain: dict[str, Any] = msgspec.to_builtins(report, enc_hook=str)
     result({"ticks": report.ticks} | plain, as_json=as_json, text=_text(report))
+
+
+def _check_fit(settings: Settings, contract: str, calendar: Calendar) -> None:
+    """Refuse timeframes that do not fit the calendar: a replay would refuse them."""
+    own = msgspec.structs.replace(settings.instrument_for(contract), calendar=calendar.name)
+    placed = settings.replace(instruments={**settings.instruments, contract: own})
+    placed.check_timeframes((contract,), parse_timeframes(settings.session.timeframes))
 
 
 def _told(settings: Settings) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from tickloom.scripts import output
 from tickloom.scripts.arguments import moment
 from tickloom.scripts.arguments import speed as speed_of
 from tickloom.scripts.progress import shown
-from tickloom.scripts.running import Json
+from tickloom.scripts.running import Json, says_lost
 from tickloom.scripts.signals import interruptible
 
 CHANGES = "validation-changes.parquet"
@@ -83,6 +83,8 @@ def replay(
     if result.verified is not None:
         summary |= {"verified": msgspec.to_builtins(result.verified)}
     output.result(summary, as_json=as_json)
+    if says_lost(result.summary):
+        raise typer.Exit(output.DEFECT)
 
 
 def judged_with(

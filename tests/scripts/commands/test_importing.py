@@ -6,6 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tickloom.actors.ledger.fold import LedgerFold
+
 COLUMNS = "time=when,price=last,size=qty,side=aggressor"
 
 Tickloom = Callable[..., Any]
@@ -53,3 +57,36 @@ def test_what_is_known_of_a_contract_comes_from_the_settings(ticks: Path, ticklo
     Path("tickloom.toml").write_text('[instruments.X]\ntick_size = "0.05"\ncalendar = "cme_metals"\n')
     report = tickloom("import", str(ticks), "--log", "log", "--contract", "X", "--columns", COLUMNS, "--json")
     assert (report.json["tick_size"], report.json["inferred"]) == ({"X": "0.05"}, [])
+
+
+def test_timeframes_that_do_not_fit_the_calendar_are_refused_before_anything_is_written(
+    ticks: Path, tickloom: Tickloom
+) -> None:
+    common = ("import", str(ticks), "--contract", "X", "--columns", COLUMNS, "--log", "log", "--calendar", "cme_equity")
+    refused = tickloom(*common, TICKLOOM__SESSION__TIMEFRAMES="7m,1m")
+    assert (refused.code, refused.out) == (2, [])
+    (words,) = refused.err
+    assert "timeframe '7m' divides neither 24 hours nor the sitting" in words
+    assert "calendar 'cme_equity'" in words
+    assert "(contract X)" in words
+    assert not Path("log").exists()
+
+
+def test_a_replay_with_a_timeframe_that_does_not_fit_ends_as_any_wrong_usage(log: str, tickloom: Tickloom) -> None:
+    for timeframes in ("7m", "1m,7m"):
+        refused = tickloom("replay", log, "--timeframes", timeframes, "--out", "out", "--json")
+        assert (refused.code, refused.out) == (2, [])
+        assert "timeframe '7m' divides neither" in refused.err[-1]
+        assert "(contract X)" in refused.err[-1]
+    assert not Path("out").exists()
+
+
+def test_prints_that_are_lost_end_a_replay_with_a_line_that_says_so_and_exit_code_1(
+    log: str, tickloom: Tickloom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tickloom("replay", log, "--json")
+    assert (whole.code, whole.json["lost"]) == (0, 0)
+    monkeypatch.setattr(LedgerFold, "step", lambda _, state, messages: (state, ()))
+    lacking = tickloom("replay", log, "--json")
+    assert (lacking.code, lacking.json["lost"]) == (1, 240)
+    assert lacking.err[-1].startswith("tickloom: 240 of 240 prints are in no bar, reject or quarantine")
