@@ -99,11 +99,11 @@ def with_rules(settings: Settings, file: Path) -> Settings:
     if not isinstance(rules, dict):
         raise SettingsError(f"{file}: validation is a section: write [validation] and its keys below")
     try:
-        changed = settings_from({"validation": {**plain["validation"], **rules}, "calendars": plain["calendars"]})
+        changed = settings_from({"validation": {**plain["validation"], **rules}, "calendars": settings.calendars})
         instruments = {**plain["instruments"]}
         for name, entry in document.get("instruments", {}).items():
             instruments[name] = {**instruments.get(name, {}), **entry}
-        own = settings_from({"instruments": instruments, "calendars": plain["calendars"]}).instruments
+        own = settings_from({"instruments": instruments, "calendars": settings.calendars}).instruments
     except SettingsError as error:
         raise SettingsError(f"{file}: {error}", error.key) from None
     return settings.replace(validation=changed.validation, instruments=own)

@@ -114,10 +114,11 @@ def settings_of(
         SettingsError, TimeframeError: what is asked for makes no sense.
     """
     settings = given or settings_from(started.settings, ignore_unknown=True)
-    calendars = {**settings.calendars, **started.calendars}
+    recorded = settings_from({"calendars": started.calendars}, ignore_unknown=True).calendars
+    calendars = {**settings.calendars, **recorded}
     session = settings.session
-    recorded = started.timeframes if given is None and started.timeframes else session.timeframes
-    wanted = tuple(str(t) for t in parse_timeframes(recorded if timeframes is None else timeframes))
+    usual = started.timeframes if given is None and started.timeframes else session.timeframes
+    wanted = tuple(str(t) for t in parse_timeframes(usual if timeframes is None else timeframes))
     history = msgspec.structs.replace(settings.history, rows=HISTORY_ROWS, megabytes=HISTORY_MB)
     return settings.replace(
         calendars=calendars,

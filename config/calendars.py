@@ -35,6 +35,7 @@ DAY: Final = 86_400
 """Seconds in a day of 24 hours."""
 
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+FULL_WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 UNKNOWN: Final = "utc"
 """The calendar of a contract whose product is not known."""
 
@@ -170,10 +171,16 @@ class Calendar:
 
 def within(pause: Break, sitting: Sitting) -> bool:
     """Whether a break lies within a sitting, both by the wall clock."""
+    start, end = _span(pause, sitting)
+    return start >= 0 and end <= sitting.seconds
+
+
+def _span(pause: Break, sitting: Sitting) -> tuple[int, int]:
+    """Return where a break begins and ends, in seconds from a sitting's open by the wall clock."""
     length = pause.close - pause.open + (DAY if pause.close <= pause.open else 0)
     offset = pause.open - sitting.start()
     offset -= DAY if offset >= DAY else 0
-    return offset >= 0 and offset + length <= sitting.seconds
+    return offset, offset + length
 
 
 def zone_of(name: str, where: str) -> ZoneInfo:
@@ -200,11 +207,12 @@ def zone_of(name: str, where: str) -> ZoneInfo:
 _KEYS = ("title", "zone", "days", "sittings", "breaks", "holidays", "early_closes")
 
 
-def calendar_from(name: str, table: Mapping[str, Any]) -> Calendar:
+def calendar_from(name: str, table: Mapping[str, Any], *, recorded: bool = False) -> Calendar:
     """Build a calendar from plain data: a `[calendars.NAME]` table of the settings, or what `to_dict` returned.
 
     Keys: `zone`; `sittings`, a list of `{open, close, days}`; `days`, for sittings that name none (default: all
     seven); `breaks`, `holidays`, `early_closes`, `title`. Times are "17:00" or "17:00:30"; a day ends at "24:00".
+    One that was `recorded` in a log stands as it is: bars were built with it, sensible or not.
 
     Raises:
         CalendarError: what is wrong, where.
@@ -235,9 +243,40 @@ def calendar_from(name: str, table: Mapping[str, Any]) -> Calendar:
         raise CalendarError(f'{where}: early_closes is a table of date = time, like {{ 2025-11-28 = "12:15" }}')
     early = sorted((_date(day, where), _second(time, where)) for day, time in early_table.items())
     closed = sorted({_date(day, where) for day in _list(table.get("holidays", ()), f"{where}: holidays")})
-    return Calendar(
+    calendar = Calendar(
         name, zone, tuple(sittings), tuple(breaks), tuple(closed), tuple(early), title=str(table.get("title", ""))
     )
+    if not recorded:
+        _check_sense(calendar, where)
+    return calendar
+
+
+def _check_sense(calendar: Calendar, where: str) -> None:
+    """Refuse what can be laid out in time and yet cannot be meant: somebody mistyped it."""
+    for sitting in calendar.sittings:
+        if not sitting.days:
+            raise CalendarError(f"{where}: sitting {sitting} is on no day: name its days, or leave it out")
+        pauses = sorted((*_span(pause, sitting), str(pause)) for pause in calendar.breaks if within(pause, sitting))
+        for (_, end, before), (start, _, after) in pairwise(pauses):
+            if start < end:
+                raise CalendarError(f"{where}: breaks {before} and {after} overlap: let one end before the next begins")
+        if sum(end - start for start, end, _ in pauses) == sitting.seconds:
+            named = " and ".join(each for *_, each in pauses)
+            raise CalendarError(f"{where}: break {named} takes all of sitting {sitting}: leave the sitting out")
+    for day, second in calendar.early:
+        on_day = [sitting for sitting in calendar.sittings if day.weekday() in sitting.days]
+        if not on_day:
+            continue
+        hours = ", ".join(map(str, on_day))
+        if second > max(sitting.close for sitting in on_day):
+            raise CalendarError(
+                f"{where}: early close {_clock(second)} on {day} is later than that day's regular one ({hours})"
+            )
+        if second <= min(sitting.start() for sitting in on_day):
+            raise CalendarError(
+                f"{where}: early close {_clock(second)} on {day} is not after that day's open ({hours}): "
+                "a day without trading is one of its holidays"
+            )
 
 
 def _list(value: Any, where: str) -> list[Any]:
@@ -255,12 +294,14 @@ def _tables(value: Any, where: str, keys: tuple[str, ...]) -> list[Mapping[str, 
 
 
 def _days(value: Any, where: str) -> tuple[int, ...]:
+    names = (*WEEKDAYS, *FULL_WEEKDAYS)
     days = set()
     for day in _list(value, f"{where}: days"):
-        short = str(day).lower()[:3]
-        if short not in WEEKDAYS:
-            raise CalendarError(f"{where}: day {day!r} is unknown: use {', '.join(WEEKDAYS)}")
-        days.add(WEEKDAYS.index(short))
+        name = str(day).lower()
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0)[0]
+            raise CalendarError(f"{where}: day {day!r} is unknown: did you mean '{near}'?")
+        days.add(names.index(name) % len(WEEKDAYS))
     return tuple(sorted(days))
 
 

@@ -167,7 +167,7 @@ def settings_from(plain: Mapping[str, Any], *, ignore_unknown: bool = False) -> 
     """Build settings from plain data, `{section: {key: value}}`: the reverse of `redacted`.
 
     `ignore_unknown` passes over what this version does not have, for logs of another one: sections, keys, and values of
-    sections that no bar depends on, which are then at their defaults.
+    sections that no bar depends on, which are then at their defaults. Calendars stand as they were recorded.
 
     Raises:
         SettingsError: an unknown section or key, or a value that is wrong.
@@ -175,7 +175,9 @@ def settings_from(plain: Mapping[str, Any], *, ignore_unknown: bool = False) -> 
     sections = {field.section: kind for kind in SECTIONS for field in fields_of(kind)[:1]}
     parts: dict[str, Any] = {}
     for name, table in plain.items():
-        if name in ("calendars", "instruments"):
+        if name == "calendars" and ignore_unknown:
+            parts[name] = {each: _calendar(each, entry, recorded=True) for each, entry in _table(table, name).items()}
+        elif name in ("calendars", "instruments"):
             parts[name] = table
         elif name in sections:
             keys = [field.name for field in fields_of(sections[name])]
@@ -204,11 +206,11 @@ def _table(value: Any, name: str) -> Mapping[str, Any]:
     return value
 
 
-def _calendar(name: str, entry: Any) -> Calendar:
+def _calendar(name: str, entry: Any, *, recorded: bool = False) -> Calendar:
     if isinstance(entry, Calendar):
         return entry if entry.name == name else dataclasses.replace(entry, name=name)
     try:
-        return calendar_from(name, _table(entry, f"calendars.{name}"))
+        return calendar_from(name, _table(entry, f"calendars.{name}"), recorded=recorded)
     except CalendarError as error:
         raise SettingsError(str(error), f"calendars.{name}") from None
 

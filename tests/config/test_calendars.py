@@ -18,6 +18,8 @@ from tickloom.config.calendars import (
     find_calendar,
     product_root,
 )
+from tickloom.config.fields import SettingsError
+from tickloom.config.settings import Settings, settings_from
 
 BASE = {"zone": "America/Chicago", "days": list(WEEKDAYS[:5]), "sittings": [{"open": "17:00", "close": "16:00"}]}
 
@@ -106,12 +108,12 @@ class TestUsers:
             ],
             "breaks": [{"open": "23:45", "close": "00:15"}],
             "holidays": ["2025-12-25", dt.date(2025, 1, 1)],
-            "early_closes": {"2025-12-24": "12:30"},
+            "early_closes": {"2025-12-26": "12:30"},
             "title": "Mine",
         }
         calendar = calendar_from("mine", table)
         assert calendar.closed == (dt.date(2025, 1, 1), dt.date(2025, 12, 25))
-        assert calendar.early == ((dt.date(2025, 12, 24), 12 * 3600 + 1800),)
+        assert calendar.early == ((dt.date(2025, 12, 26), 12 * 3600 + 1800),)
         assert calendar.sittings[1].days == (0, 4)
         plain = json.loads(json.dumps(calendar.to_dict()))
         assert calendar_from("mine", plain) == calendar
@@ -202,7 +204,50 @@ class TestRefused:
         assert "is not a time of day" in refusal(sittings=[{"open": time, "close": "16:00"}])
 
     def test_a_day_that_is_none(self):
-        assert "day 'mun' is unknown: use mon, tue" in refusal(days=["mun"])
+        assert "day 'wedn' is unknown: did you mean 'wed'?" in refusal(days=["wedn"])
+        assert "day 7 is unknown: did you mean" in refusal(days=[7])
+
+    @pytest.mark.parametrize(
+        ("day", "meant"), [("mond", "mon"), ("tuez", "tue"), ("monkey", "monday"), ("Sundae", "sunday")]
+    )
+    def test_a_day_that_only_begins_like_one(self, day, meant: str):
+        assert f"day {day!r} is unknown: did you mean '{meant}'?" in refusal(days=["fri", day])
+
+    def test_breaks_that_overlap_in_a_sitting(self):
+        breaks = [{"open": "12:00", "close": "13:00"}, {"open": "23:30", "close": "00:30"}]
+        calendar_from("mine", BASE | {"breaks": [*breaks, {"open": "13:00", "close": "14:00"}]})
+        for more in ({"open": "12:59", "close": "14:00"}, {"open": "00:15", "close": "01:00"}, breaks[0]):
+            message = refusal(breaks=[*breaks, more])
+            assert message.startswith("calendar 'mine': breaks ")
+            assert "overlap" in message
+
+    @pytest.mark.parametrize("breaks", [[("08:00", "12:00")], [("08:00", "10:00"), ("10:00", "12:00")]])
+    def test_breaks_that_leave_nothing_of_a_sitting(self, breaks):
+        sittings = [{"open": "08:00", "close": "12:00"}, {"open": "13:00", "close": "16:00"}]
+        message = refusal(sittings=sittings, breaks=[{"open": a, "close": b} for a, b in breaks])
+        assert "takes all of sitting 08:00-12:00: leave the sitting out" in message
+
+    def test_a_sitting_on_no_day(self):
+        sittings = [{"open": "08:00", "close": "12:00"}, {"open": "13:00", "close": "16:00", "days": []}]
+        assert "sitting 13:00-16:00 is on no day" in refusal(sittings=sittings)
+
+    def test_an_early_close_that_is_none(self):
+        day = {"sittings": [{"open": "08:30", "close": "13:05"}]}
+        assert "early close 13:06 on 2025-12-24 is later than" in refusal(**day, early_closes={"2025-12-24": "13:06"})
+        for time in ("08:30", "07:00"):
+            message = refusal(**day, early_closes={"2025-12-24": time})
+            assert f"early close {time} on 2025-12-24 is not after that day's open (08:30-13:05)" in message
+        overnight = [{"open": "17:00", "close": "16:00"}]
+        for time in ("00:00", "16:00"):
+            calendar_from("mine", BASE | {"sittings": overnight, "early_closes": {"2025-12-24": time}})
+
+    def test_not_what_a_log_has_of_it(self):
+        table = BASE | {"breaks": [{"open": "12:00", "close": "13:00"}] * 2, "early_closes": {"2025-12-24": "16:30"}}
+        assert len(calendar_from("mine", table, recorded=True).breaks) == 2
+        plain = Settings().redacted() | {"calendars": {"mine": table}}
+        assert "mine" in settings_from(plain, ignore_unknown=True).calendars
+        with pytest.raises(SettingsError, match="breaks 12:00-13:00 and 12:00-13:00 overlap"):
+            settings_from(plain)
 
     def test_a_date_that_is_none(self):
         assert "'2025-02-30' is not a date" in refusal(holidays=["2025-02-30"])
