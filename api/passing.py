@@ -6,6 +6,7 @@ the log is read as fast as the bars are built and no faster. Nothing of the pipe
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,6 +20,7 @@ from tickloom.beginning import session_name
 from tickloom.comparing import Verified
 from tickloom.config.settings import Settings
 from tickloom.config.timeframes import parse_timeframes
+from tickloom.days import Days
 from tickloom.engine import Engine
 from tickloom.errors import UsageError
 from tickloom.logged import contracts_of, known_before, session_start, settings_of, starts_of, told_of
@@ -46,6 +48,7 @@ class Replay:
         self.summary = summary
         self.cancelled = cancelled
         self.verified = verified
+        self._days = Days(engine.wires.settings)
 
     @property
     def digest(self) -> str:
@@ -70,9 +73,24 @@ class Replay:
         """Return the bars as an Arrow table, oldest first; columns as in `Session.table`.
 
         Raises:
-            UsageError: the timeframe was not built.
+            UsageError: the timeframe was not built, the log knows nothing of the contract, or `last` is below zero.
         """
+        self._check(contract)
         return self._engine.table(contract, timeframe, last)
+
+    def trading_day(self, contract: str, at: int | dt.datetime) -> dt.date | None:
+        """Return the trading day of an instant, by the contract's calendar; see `Session.trading_day`.
+
+        Raises:
+            UsageError: the log knows nothing of the contract, or `at` has no time zone, or lies in no calendar's years.
+        """
+        self._check(contract)
+        return self._days.of(contract, at)
+
+    def _check(self, contract: str) -> None:
+        if contract not in self.instruments:
+            known = ", ".join(self.instruments) or "none"
+            raise UsageError(f"contract {contract!r} is not in the log: it has {known}")
 
 
 class Pass:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import datetime as dt
 import itertools
 import logging
 import secrets
@@ -42,6 +43,7 @@ from tickloom.config.fields import SettingsError
 from tickloom.config.secrets import Secret
 from tickloom.config.settings import Settings
 from tickloom.config.sources import load
+from tickloom.days import Days
 from tickloom.embedding import Embedding
 from tickloom.engine import STREAM_CAPACITY, Engine
 from tickloom.errors import Cancelled, FeedLostError, UsageError
@@ -125,6 +127,7 @@ class Session(Embedding):
         if source is not None:
             self._awaited = {SOURCE}
             self.settings = fed_by(self.settings, source)
+        self._days = Days(self.settings)
         self._feed_lost: str | None = None
         self._accounts_lost: str | None = None
         self._refused = False
@@ -437,6 +440,21 @@ class Session(Embedding):
         """
         self._check(contract)
         return self._running().table(contract, timeframe, last, partial=partial)
+
+    def trading_day(self, contract: str, at: int | dt.datetime) -> dt.date | None:
+        """Return the trading day of an instant, by the contract's calendar: the date on which its sitting closes.
+
+        Breaks belong to their sitting. Between sittings, on weekends and holidays, there is no trading day: None.
+
+        Args:
+            contract: one that is followed, or was.
+            at: ns UTC, as in `Bar.open_time`, or a datetime with a zone.
+
+        Raises:
+            UsageError: the contract was never followed, or `at` has no time zone, or lies in no calendar's years.
+        """
+        self._check(contract)
+        return self._days.of(contract, at)
 
     def latest(self, contract: str) -> Latest:
         """Return each timeframe's open bar (or its last one), and the closes before it.
