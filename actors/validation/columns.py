@@ -18,7 +18,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tickloom.actors.validation.rules import GRID_TOLERANCE, MAX_RECENT, MAX_TICKS, Reference, Row, Rules
+from tickloom.actors.validation.rules import (
+    END_NS,
+    FIRST_NS,
+    GRID_TOLERANCE,
+    MAX_RECENT,
+    MAX_TICKS,
+    Reference,
+    Row,
+    Rules,
+)
 from tickloom.messages.market import FloatArray, Instrument, IntArray
 
 Mask = NDArray[np.bool_]
@@ -102,6 +111,8 @@ def usual(
         return None
     if rules.future_ns < 0 or not (ts <= gateway).all():
         return None
+    if int(ts.min()) < FIRST_NS or int(ts.max()) >= END_NS:
+        return None
     with np.errstate(invalid="ignore", over="ignore"):
         exact = _exact(instrument, price)
         rounded = np.rint(exact)
@@ -118,6 +129,7 @@ def alone(rules: Rules, columns: Columns, good: Mask) -> Mask:
     good = good & (columns.size >= (1 if rules.zero_size == "reject" else 0))
     good &= columns.size <= rules.max_size
     good &= columns.ts <= columns.gateway + rules.future_ns
+    good &= (columns.ts >= FIRST_NS) & (columns.ts < END_NS)
     if rules.max_age_ns:
         good &= columns.ts >= columns.gateway - rules.max_age_ns
     low, high = rules.range

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tickloom.actors.validation.rules import GRID_TOLERANCE, MAX_TICKS, Reference, Rules, within_band
+from tickloom.actors.validation.rules import END_NS, FIRST_NS, GRID_TOLERANCE, MAX_TICKS, Reference, Rules, within_band
 from tickloom.messages.market import Instrument, Ints, Trades, as_int64
 
 
@@ -120,7 +120,7 @@ class Lane:
         newest = self.newest
         if not limits.least <= size <= limits.largest:
             return False
-        if ts > gateway + limits.future or ts < newest - limits.patience:
+        if ts > gateway + limits.future or ts < newest - limits.patience or not FIRST_NS <= ts < END_NS:
             return False
         if not -limits.band_ticks <= ticks - self.last <= limits.band_ticks and not within_band(
             limits.rules, self.last, ticks

@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 
+from tickloom.config.sessions import FIRST_YEAR, LAST_YEAR, year_start
 from tickloom.messages.market import NS, Instrument
 
 Reason = Literal[
@@ -24,6 +25,7 @@ Reason = Literal[
     "size_zero",
     "size_large",
     "future",
+    "out_of_time",
     "old",
     "late",
     "regressing",
@@ -40,6 +42,7 @@ REASONS: dict[Reason, str] = {
     "size_zero": "the size is zero and the rules say reject",
     "size_large": "the size is above the largest allowed",
     "future": "the stamp lies further ahead of its receipt than allowed",
+    "out_of_time": "the stamp lies outside the years that calendars hold",
     "old": "the stamp lies further behind its receipt than allowed",
     "late": "the stamp lies further behind the contract's newest than the lateness allowed",
     "regressing": "the stamp lies behind the contract's newest and the rules say reject",
@@ -58,6 +61,9 @@ GRID_TOLERANCE = 1e-6
 
 MAX_TICKS = 2**40
 """Largest magnitude of a price in ticks: keeps `price * size` sums far from the end of int64."""
+
+FIRST_NS, END_NS = year_start(FIRST_YEAR), year_start(LAST_YEAR + 1)
+"""Stamps that have a place in a calendar: from the one to before the other."""
 
 MAX_RECENT = 64
 """Most prints with the newest stamp that are kept to tell a duplicate."""
@@ -174,6 +180,8 @@ def check_row(
         return "size_large"
     if ts_ns > gateway_ns + rules.future_ns:
         return "future"
+    if not FIRST_NS <= ts_ns < END_NS:
+        return "out_of_time"
     if rules.max_age_ns and ts_ns < gateway_ns - rules.max_age_ns:
         return "old"
     if ts_ns < reference.newest_ns - rules.lateness_ns:
@@ -192,6 +200,7 @@ def why(reason: Reason, rules: Rules, instrument: Instrument, reference: Referen
         "out_of_range": lambda: "range {:g} to {:g}".format(*rules.range),
         "size_large": lambda: f"largest {rules.max_size:,}",
         "future": lambda: f"received at {gateway_ns} ns, allowed {rules.future_ns} ns",
+        "out_of_time": lambda: f"{FIRST_YEAR} to {LAST_YEAR}",
         "old": lambda: f"received at {gateway_ns} ns, allowed {rules.max_age_ns} ns",
         "late": lambda: f"newest {reference.newest_ns} ns, allowed {rules.lateness_ns} ns",
         "regressing": lambda: f"newest {reference.newest_ns} ns",

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tickloom.actors.validation.fold import ValidationFold, ValidationState
-from tickloom.actors.validation.rules import REASONS, Rules
+from tickloom.actors.validation.rules import FIRST_NS, REASONS, Rules
 from tickloom.messages.control import ClockMeasured, Gap, SessionStarted, SessionStopped
 from tickloom.messages.intake import Frames, Numbered, Validated
 from tickloom.messages.market import NS, Instrument, Malformed, Prints, Reject, Trades, as_list
@@ -97,6 +97,7 @@ def test_a_good_print_becomes_exact_ticks() -> None:
         ((ES.contract, T0, 2100.25, 0), "size_zero"),
         ((ES.contract, T0, 2100.25, 10**7), "size_large"),
         ((ES.contract, T0 + 6 * NS, 2100.25, 1), "future"),
+        ((ES.contract, FIRST_NS - 1, 2100.25, 1), "out_of_time"),
         ((ES.contract, T0 - 11 * NS, 2100.25, 1), "late"),
         ((ES.contract, T0 - 1, 2100.25, 1), "regressing"),
         ((ES.contract, T0, 2100.00, 2), "duplicate"),

@@ -11,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tickloom.actors.validation.fold import ValidationFold
-from tickloom.actors.validation.rules import REASONS, Rules
+from tickloom.actors.validation.rules import END_NS, FIRST_NS, REASONS, Rules
+from tickloom.config.buckets import BucketRule
+from tickloom.config.calendars import find_calendar
+from tickloom.config.timeframes import Timeframe
 from tickloom.messages.control import SessionStarted, SessionStopped
 from tickloom.messages.intake import Frames, Numbered, Validated
 from tickloom.messages.market import NS, Instrument, Prints, Reject, Trades, as_int64
@@ -144,3 +147,29 @@ def test_thousands_of_rows_of_rubbish(seed: int, share: float, kinds: tuple[str,
 @given(**_mixes)
 def test_a_million_rows_of_rubbish(seed: int, share: float, kinds: tuple[str, ...], batch: int) -> None:
     hold_to_account(seed, 40_000, share, kinds, batch)
+
+
+@pytest.mark.parametrize("vector_rows", [1, 1000])
+def test_a_stamp_that_no_calendar_holds_is_rejected_by_name_and_the_prints_around_it_pass(vector_rows: int) -> None:
+    stamps = [T0 + second * NS for second in range(6)]
+    edges = {2: END_NS, 4: FIRST_NS - 1}
+    stamps = [edges.get(row, stamp) for row, stamp in enumerate(stamps)]
+    count = len(stamps)
+    prints = Prints((ES.contract,), [0] * count, stamps, [2500.0] * count, [1] * count, [0] * count, [*range(count)], 0)
+    started = SessionStarted(recv_ns=T0, version="t", settings={}, instruments=(ES,), timeframes=())
+    frames = Frames("market/1", stamps, [0] * count, None, prints)
+    fold = ValidationFold(Rules(lateness_ns=2**62), vector_rows)
+    _, outputs = fold.step(fold.initial(), [Numbered(1, started), Numbered(2, frames)])
+    rejects = [output for output in outputs if isinstance(output, Reject)]
+    assert [(reject.tick, reject.reason) for reject in rejects] == [(2, "out_of_time"), (4, "out_of_time")]
+    assert all("1690 to 2250" in reject.detail for reject in rejects)
+    (trades,) = (item for output in outputs if isinstance(output, Validated) for item in output.items
+                 if isinstance(item, Trades))  # fmt: skip
+    assert list(trades.tick) == [0, 1, 3, 5]
+
+
+@pytest.mark.parametrize("stamp", [END_NS - NS, FIRST_NS + NS])
+def test_every_stamp_that_passes_has_its_bars(stamp: int) -> None:
+    for timeframe in ("1s", "1h", "1d", "12mo"):
+        start, end = BucketRule(find_calendar("cme_equity"), Timeframe.parse(timeframe)).bucket(stamp)
+        assert start <= stamp < end
