@@ -82,7 +82,7 @@ def session_start(
     calendars: dict[str, object] = {}
     instruments: dict[str, Instrument] = {}
     for start in (started[0], *known, started[-1]):
-        calendars |= start.calendars
+        calendars |= settings_from({"calendars": start.calendars}, ignore_unknown=True).calendars
         instruments |= {each.contract: each for each in start.instruments}
     return msgspec.structs.replace(started[-1], calendars=calendars, instruments=tuple(instruments.values()))
 
@@ -137,7 +137,7 @@ def going_on(settings: Settings, reader: LogReader, followed: Container[str]) ->
     calendars: dict[str, object] = {}
     instruments: dict[str, Instrument] = {}
     for start in starts_of(reader, reader.context()):
-        calendars |= start.calendars
+        calendars |= settings_from({"calendars": start.calendars}, ignore_unknown=True).calendars
         instruments |= {each.contract: each for each in start.instruments if each.contract not in followed}
     left = [
         each for each in instruments.values() if each.calendar not in ("", settings.calendar_for(each.contract).name)
