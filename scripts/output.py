@@ -76,8 +76,9 @@ def exit_code(error: BaseException) -> int:
 def sentence(error: BaseException) -> str:
     """Return an error as one line without secrets."""
     words = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, OSError) and error.filename:
-        words = f"{error.filename}: {(error.strerror or words).lower()}"
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        words = place + error.strerror.lower()
     if isinstance(error, OSError) and error.errno in _REMEDIES:
         words += f": {_REMEDIES[error.errno]}"
     return redact(words)

@@ -64,3 +64,9 @@ class ImportFault(LogError):
     """A file that cannot be imported: which line or row, which column, what stands there, and what is wanted."""
 
     exit_code = 2
+
+
+class TargetRefused(LogError):
+    """A file that a log cannot be written to: which, and why."""
+
+    exit_code = 2

@@ -1,11 +1,13 @@
 """Writing a log out for other programs: prints as Parquet or CSV, everything as JSON lines.
 
-The target appears when it is complete; a file of that name is replaced then.
+The target appears when it is complete; a file of that name is replaced then. Nothing else is: no file of the log that is
+read, no device, no folder. Where the name is a link, the file it points at is written.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,10 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv, parquet
 
+from tickloom.actors.recorder.errors import TargetRefused
+from tickloom.actors.recorder.places import clear_dead, naming, partial_for
 from tickloom.actors.recorder.reader import LogReader
+from tickloom.actors.recorder.segment import number_of
 from tickloom.actors.recorder.unpacking import values
 from tickloom.messages.control import encode_control
 from tickloom.messages.market import Side
@@ -70,6 +75,7 @@ def export(
 
     Raises:
         ValueError: the format is not known.
+        TargetRefused: the target lies in the log, or is no regular file.
         DamagedLog: the log does not read back; nothing is written.
         OSError: the target cannot be written.
     """
@@ -78,14 +84,37 @@ def export(
     writers = {"parquet": _parquet, "csv": _csv, "jsonl": _json_lines}
     if kind not in writers:
         raise ValueError(f"{target}: there is no format {kind!r}: name a file *.parquet, *.csv or *.jsonl")
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    real = _real(Path(log), target)
+    partial = partial_for(real)
     try:
-        with LogReader(log) as reader, os.fdopen(_create(partial), "wb") as file:
-            rows = writers[kind](reader, file, from_ns, to_ns)
-        partial.replace(target)
+        with LogReader(log) as reader, naming(target):
+            clear_dead(real)
+            with os.fdopen(_create(partial), "wb") as file:
+                rows = writers[kind](reader, file, from_ns, to_ns)
+            partial.replace(real)
     finally:
-        partial.unlink(missing_ok=True)
-    return Export(target, kind, rows, target.stat().st_size)
+        with contextlib.suppress(OSError):
+            partial.unlink()
+    return Export(target, kind, rows, real.stat().st_size)
+
+
+def _real(log: Path, target: Path) -> Path:
+    """Return the file that is to be written, which is where the links lead.
+
+    Raises:
+        TargetRefused: it is none that may be made or replaced.
+    """
+    real = Path(os.path.realpath(target))
+    read = log if log.is_dir() or number_of(log) is None else log.parent
+    if read.exists() and any(each.exists() and each.samefile(read) for each in (real, *real.parents)):
+        raise TargetRefused(f"{target} is, or lies in, what is read: name a file elsewhere")
+    if real.is_dir():
+        raise TargetRefused(f"{target} is a folder: name a file in it")
+    if os.path.lexists(real) and not real.is_file():
+        raise TargetRefused(f"{target} is no regular file, and is not replaced: name another")
+    if not real.parent.is_dir():
+        raise TargetRefused(f"{target} cannot be made: there is no folder {target.parent}; make it, or name another")
+    return real
 
 
 def _create(path: Path) -> int:

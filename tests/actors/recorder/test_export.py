@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
+import stat
+import subprocess
+import sys
 
 import polars as pl
 import pyarrow.parquet
 import pytest
 
-from tickloom.actors.recorder.errors import DamagedLog
+from tickloom.actors.recorder.errors import DamagedLog, TargetRefused
 from tickloom.actors.recorder.export import export
 from tickloom.actors.recorder.importing.ticks import import_ticks
 from tickloom.actors.recorder.reader import LogReader
@@ -82,3 +87,68 @@ def test_a_damaged_log_leaves_nothing_half_written(log, tmp_path, name):
         export(directory, tmp_path / name)
     assert (tmp_path / name).read_text() == "old"
     assert {p.name for p in tmp_path.iterdir()} == {"log", name}
+
+
+def test_nothing_of_the_log_is_overwritten(log, tmp_path):
+    directory, _ = log
+    before = {path: path.read_bytes() for path in directory.iterdir()}
+    (tmp_path / "link.csv").symlink_to(directory / name_of(1))
+    inside = [directory / name_of(1), directory / "lock", directory / "new.csv", tmp_path / "link.csv"]
+    for read in (directory, directory / name_of(1)):
+        for target in inside:
+            with pytest.raises(TargetRefused, match="lies in, what is read: name a file elsewhere"):
+                export(read, target, format="csv")
+    copy = tmp_path / "copy.arrows"
+    copy.write_bytes((directory / name_of(1)).read_bytes())
+    with pytest.raises(TargetRefused):
+        export(copy, tmp_path / "copy.arrows", format="parquet")
+    assert export(copy, tmp_path / "beside.csv").rows
+    assert {path: path.read_bytes() for path in directory.iterdir()} == before
+
+
+def test_a_link_is_followed_and_stays_a_link(log, tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "near.csv").symlink_to(tmp_path / "far" / "ticks.csv")
+    for _ in range(2):
+        report = export(log[0], tmp_path / "near.csv")
+        assert (tmp_path / "near.csv").is_symlink()
+        assert (tmp_path / "far" / "ticks.csv").stat().st_size == report.size
+    assert [path.name for path in (tmp_path / "far").iterdir()] == ["ticks.csv"]
+
+
+def test_what_is_no_regular_file_is_left_and_named(log, tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "self.csv").symlink_to(tmp_path / "self.csv")
+    (tmp_path / "folder.csv").mkdir()
+    for name, words in {
+        "pipe.csv": "is no regular file",
+        "self.csv": "is no regular file",
+        "folder.csv": "is a folder",
+        "none/x.csv": "there is no folder .*none",
+    }.items():
+        with pytest.raises(TargetRefused, match=f"{name} .*{words}"):
+            export(log[0], tmp_path / name)
+    assert stat.S_ISFIFO((tmp_path / "pipe.csv").stat().st_mode)
+
+
+def test_a_full_disk_is_said_of_the_file_that_was_asked_for(log, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tickloom.actors.recorder.export._csv", full)
+    with pytest.raises(OSError, match="No space") as raised:
+        export(log[0], tmp_path / "ticks.csv")
+    assert raised.value.filename == str(tmp_path / "ticks.csv")
+    assert {path.name for path in tmp_path.iterdir()} == {"log"}
+
+
+def test_what_killed_exports_left_is_removed_by_the_next_and_what_others_make_is_not(log, tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = tmp_path / f"ticks.csv.{dead.pid}.partial"
+    others = [tmp_path / f"ticks.csv.{os.getppid()}.partial", tmp_path / f"other.csv.{dead.pid}.partial"]
+    for path in (left, *others):
+        path.write_text("half")
+    export(log[0], tmp_path / "ticks.csv")
+    assert not left.exists()
+    assert all(path.exists() for path in others)
