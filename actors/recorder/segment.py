@@ -8,7 +8,7 @@ Scanning only reads.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO
@@ -134,6 +134,30 @@ def segments_in(directory: Path) -> list[Path]:
     return [path for _, path in sorted((number, path) for number, path in found if number is not None)]
 
 
+def check_versions(paths: Iterable[Path]) -> None:
+    """See that segments are of versions that can be read and written.
+
+    Raises:
+        NewerFormat: a later version wrote one of them.
+        OSError: one cannot be read.
+    """
+    for path in paths:
+        with path.open("rb", buffering=0) as file:
+            data = _read(file, 0, 8)
+            try:
+                wire.read_header(memoryview(data + _read(file, 8, min(int.from_bytes(data[4:], "little"), _WINDOW))))
+            except wire.Newer as newer:
+                raise _newer(path, newer) from None
+            except (wire.Foreign, wire.BadBytes):
+                pass  # whoever reads it says what is wrong with it
+
+
+def _newer(path: Path, version: wire.Newer) -> NewerFormat:
+    return NewerFormat(
+        f"{path} is of log format {version}, this version reads up to {FORMAT}: install a later Tickloom"
+    )
+
+
 def scan(path: Path) -> Scan:
     """Read all of a segment and say what is whole.
 
@@ -177,9 +201,7 @@ def _scan_header(path: Path, file: BinaryIO, size: int) -> tuple[SegmentHeader |
     try:
         header, first = wire.read_header(memoryview(data))
     except wire.Newer as newer:
-        raise NewerFormat(
-            f"{path} is of log format {newer}, this version reads up to {FORMAT}: install a later Tickloom"
-        ) from None
+        raise _newer(path, newer) from None
     except (wire.Foreign, wire.BadBytes) as error:
         rest = _read(file, 0, size)
         found = wire.find_unit(rest, 0)

@@ -183,6 +183,21 @@ def read_unit(data: memoryview, offset: int = 0, *, check: bool = True) -> Unit:
     return Unit(begin, end - begin, note)
 
 
+def _misread(data: memoryview, version: bytes) -> bool:
+    """Whether a header's checksum is right with a version that we know in the place of the one it gives."""
+    lead = len(version).to_bytes(4, "little")
+    at = bytes(data).find(lead + version + b"\0")
+    while at >= 0:
+        for known in range(1, FORMAT + 1):
+            digits = b"%0*d" % (len(version), known)
+            put_back = bytearray(data)
+            put_back[at + 4 : at + 4 + len(version)] = digits
+            if _signed(memoryview(put_back), 0, len(put_back)):
+                return True
+        at = bytes(data).find(lead + version + b"\0", at + 1)
+    return False
+
+
 def read_header(data: memoryview) -> tuple[SegmentHeader, int]:
     """Return a segment's header and where its first unit begins.
 
@@ -201,10 +216,12 @@ def read_header(data: memoryview) -> tuple[SegmentHeader, int]:
         raise Foreign("it does not begin as a Tickloom log does") from error
     version = metadata.get(FORMAT_KEY, b"")
     if not version.isdigit():
-        if HEADER_KEY in metadata or FORMAT_KEY in metadata:
+        if HEADER_KEY in metadata or FORMAT_KEY in bytes(data[:end]):
             raise BadBytes("the header gives no format version")
         raise Foreign("its schema is not a Tickloom log's")
     if int(version) > FORMAT:
+        if _misread(data[:end], version):
+            raise BadBytes(f"the header's format version reads {int(version)}, which is not what its checksum is of")
         raise Newer(int(version))
     if not _signed(data[:end], 0, end):
         raise BadBytes("the header's checksum is not that of its bytes")

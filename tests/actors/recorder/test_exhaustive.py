@@ -16,6 +16,7 @@ from tickloom.actors.recorder.errors import LogError
 from tickloom.actors.recorder.reader import LogReader
 from tickloom.actors.recorder.repair import recover
 from tickloom.actors.recorder.segment import segments_in
+from tickloom.actors.recorder.wire import read_header
 from tickloom.actors.recorder.writer import LogOptions, LogWriter
 from tickloom.messages.control import Gap
 from tickloom.messages.records import ControlRecord, unroll
@@ -58,7 +59,20 @@ def reading(directory):
         return records, True
 
 
-def spoilt(directory, every, lengths):
+def bits_of(whole, every):
+    """Every so many bits of a segment."""
+    return range(len(whole) % every, len(whole) * 8, every)
+
+
+def header_bits_of(whole, every):
+    """Every so many bits of a segment's header, and all of the digit that says its version."""
+    first = read_header(memoryview(whole))[1]
+    version = whole.index(b"tickloom.format") - 8
+    assert whole[version : version + 1] == b"2"
+    return sorted({*range(len(whole) % every, first * 8, every), *range(version * 8, version * 8 + 8)})
+
+
+def spoilt(directory, every, lengths, of=bits_of):
     """Spoil the log in one way after the other: flip each bit, or cut to each length; put it right in between."""
     for path in segments_in(directory):
         whole = path.read_bytes()
@@ -68,7 +82,7 @@ def spoilt(directory, every, lengths):
                 yield f"{path.name} cut to {length}", len(whole) - length
         else:
             data = bytearray(whole)
-            for bit in range(len(whole) % every, len(whole) * 8, every):
+            for bit in of(whole, every):
                 data[bit // 8] ^= 1 << bit % 8
                 path.write_bytes(data)
                 yield f"bit {bit} of {path.name} flipped", 1
@@ -88,11 +102,11 @@ def check_reading(work, every, *, lengths):
     return tried
 
 
-def check_recovery(work, every, *, lengths):
+def check_recovery(work, every, *, lengths, of=bits_of):
     directory, records = work
     known = {record.seq: record for record in records}
     spare = directory.with_name("spare")
-    for what, _ in spoilt(directory, every, lengths):
+    for what, _ in spoilt(directory, every, lengths, of):
         shutil.copytree(directory, spare)
         torn = any(path.name.split()[0] in what for path in [max(directory.glob("*.arrows"))])
         try:
@@ -125,6 +139,10 @@ def test_whatever_bit_was_flipped_recover_keeps_the_rest_and_says_what_is_missin
     check_recovery(work, 4999, lengths=False)
 
 
+def test_whatever_bit_of_a_header_was_flipped_recover_makes_it_anew(work):
+    check_recovery(work, 997, lengths=False, of=header_bits_of)
+
+
 def test_to_whatever_length_it_was_cut_recover_keeps_the_rest_and_says_what_is_missing(work):
     check_recovery(work, 503, lengths=True)
 
@@ -143,3 +161,5 @@ def test_every_single_bit_and_every_length_is_noticed_or_harmless(work, lengths)
 @pytest.mark.parametrize("lengths", [False, True])
 def test_recover_copes_with_every_byte_of_the_log(work, lengths):
     check_recovery(work, 1 if lengths else 9, lengths=lengths)
+    if not lengths:
+        check_recovery(work, 1, lengths=False, of=header_bits_of)

@@ -48,11 +48,11 @@ def test_a_header_reads_back(kit, header, unit):
     assert found.context == (kit.started(),)
 
 
-def test_every_single_bit_flip_of_a_header_is_detected(header):
+def test_every_single_bit_flip_of_a_header_is_damage_and_nothing_else(header):
     for bit in range(len(header) * 8):
         damaged = bytearray(header)
         damaged[bit // 8] ^= 1 << bit % 8
-        with pytest.raises((wire.BadBytes, wire.Foreign, wire.Newer)):
+        with pytest.raises(wire.BadBytes):  # not a foreign file, not a later version
             wire.read_header(memoryview(damaged))
 
 
