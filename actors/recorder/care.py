@@ -6,7 +6,7 @@ Damage is never raised here: it is what the reports are about.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -14,11 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tickloom.actors.recorder.describe import Inconsistent, describe
-from tickloom.actors.recorder.errors import DamagedLog
+from tickloom.actors.recorder.describe import describe
+from tickloom.actors.recorder.errors import DamagedLog, OutOfPlace
 from tickloom.actors.recorder.reader import LogReader, TornTail
-from tickloom.actors.recorder.segment import Scan
-from tickloom.actors.recorder.unpacking import Assembler, values
+from tickloom.actors.recorder.segment import Scan, is_foreign, number_of
+from tickloom.actors.recorder.unpacking import Assembler, Inconsistent, check_rows, values
+from tickloom.messages.control import decode_control
 from tickloom.messages.records import BatchNote, Kind
 
 
@@ -54,6 +55,7 @@ class Inspection(msgspec.Struct, frozen=True):
         records: control records by name.
         torn: tails that crashes left.
         damaged: places that do not read back, in words.
+        foreign: files among the segments that are none.
     """
 
     path: Path
@@ -68,6 +70,7 @@ class Inspection(msgspec.Struct, frozen=True):
     records: dict[str, int]
     torn: tuple[TornTail, ...]
     damaged: tuple[str, ...]
+    foreign: tuple[Path, ...]
 
 
 class Verification(msgspec.Struct, frozen=True):
@@ -103,14 +106,25 @@ def inspect(path: Path | str) -> Inspection:
     contracts: Counter[str] = Counter()
     sources: Counter[str] = Counter()
     records: Counter[str] = Counter()
-    with LogReader(path, keep_index=False, fresh=True) as reader:
+    senseless: list[DamagedLog] = []
+    with LogReader(path, keep_index=False, fresh=True, foreign=True) as reader:
         for found in reader.segments:
-            for batch, _ in reader.whole(found, ["source", "kind", "contract", "record"]):
+            for batch, note in reader.whole(found, ["source", "kind", "contract", "record"]):
+                named = batch.column("record").drop_null().to_pylist()
+                try:
+                    check_rows(batch, note)
+                    names = [_name_of(text) for text in named]
+                    for text in named:
+                        decode_control(text.encode())
+                except (Inconsistent, msgspec.MsgspecError) as error:
+                    what = f"a record cannot be read: {error}"
+                    what = str(error) if isinstance(error, Inconsistent) else what
+                    senseless.append(DamagedLog(found.path, found.number, note.n, _offset(found, note), what))
+                    continue
+                records.update(names)
                 heads = batch.filter(pa.array(values(batch, "kind", np.uint8) != Kind.PRINT))
                 _count(heads.column("source"), sources)
                 _count(batch.column("contract"), contracts)
-                for text in batch.column("record").drop_null().to_pylist():
-                    records[msgspec.json.decode(text, type=_Named).record] += 1
         times = reader.time_range
         return Inspection(
             path=reader.path,
@@ -124,7 +138,8 @@ def inspect(path: Path | str) -> Inspection:
             sources=dict(sorted(sources.items())),
             records=dict(sorted(records.items())),
             torn=reader.torn,
-            damaged=tuple(map(str, reader.damages())),
+            damaged=tuple(map(str, [*reader.damages(), *senseless])),
+            foreign=tuple(found.path for found in reader.segments if is_foreign(found)),
         )
 
 
@@ -138,8 +153,8 @@ def verify(path: Path | str, *, progress: Callable[[int, int], None] = lambda do
     Raises:
         NoLog, ForeignFile, NewerFormat: there is no log of this version to check.
     """
-    with LogReader(path, keep_index=False, fresh=True) as reader:
-        problems = list(reader.damages())
+    with LogReader(path, keep_index=False, fresh=True, foreign=True) as reader:
+        problems = [*reader.damages(), *_misnamed(reader.segments)]
         last_seq = last_tick = -1
         batches = frames = prints = rows = 0
         every = sum(found.totals.rows for found in reader.segments)
@@ -147,7 +162,7 @@ def verify(path: Path | str, *, progress: Callable[[int, int], None] = lambda do
             for batch, note in reader.whole(found):
                 rows += batch.num_rows
                 progress(rows, every)
-                what = _check(batch, note)
+                what = check(batch, note)
                 if what is None and note.seq[0] <= last_seq:
                     what = f"number {note.seq[0]} follows {last_seq}"
                 if what is None and note.tick is not None and note.tick <= last_tick:
@@ -161,8 +176,19 @@ def verify(path: Path | str, *, progress: Callable[[int, int], None] = lambda do
         return Verification(reader.path, len(reader.segments), batches, frames, prints, reader.torn, tuple(problems))
 
 
+def _misnamed(segments: tuple[Scan, ...]) -> Iterator[DamagedLog]:
+    """Find segments whose header says another number than their file's name does."""
+    for found in segments:
+        if found.header is not None and number_of(found.path) not in (None, found.header.segment):
+            yield OutOfPlace(found.path, found.number, f"its header says that it is segment {found.header.segment}")
+
+
 class _Named(msgspec.Struct):
     record: str
+
+
+def _name_of(text: str) -> str:
+    return msgspec.json.decode(text, type=_Named).record
 
 
 def _count(column: pa.Array, into: Counter[str]) -> None:
@@ -189,7 +215,7 @@ def _segment_report(found: Scan) -> SegmentReport:
     )
 
 
-def _check(batch: pa.RecordBatch, note: BatchNote) -> str | None:
+def check(batch: pa.RecordBatch, note: BatchNote) -> str | None:
     """Return what is wrong with a batch whose checksum is right."""
     try:
         batch.validate(full=True)

@@ -8,14 +8,10 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from tickloom.actors.recorder.unpacking import values
+from tickloom.actors.recorder.unpacking import DECODED, Inconsistent, values
 from tickloom.messages.records import BatchNote, Kind
 
 _BEAT = '{"record":"beat"'
-
-
-class Inconsistent(ValueError):
-    """A batch whose rows contradict one another."""
 
 
 def describe(batch: pa.RecordBatch) -> BatchNote:
@@ -25,7 +21,7 @@ def describe(batch: pa.RecordBatch) -> BatchNote:
         Inconsistent: the batch is empty, has rows of no known kind, or numbers that do not rise.
     """
     kind = values(batch, "kind", np.uint8)
-    if not len(kind) or int(kind.max()) > max(Kind) or kind[0] == Kind.PRINT:
+    if not len(kind) or batch.column("kind").null_count or int(kind.max()) > max(Kind) or kind[0] == Kind.PRINT:
         raise Inconsistent("it is empty, begins within a frame, or has a row of no known kind")
     seq = values(batch, "seq", np.int64)
     recv = values(batch, "recv_ns", np.int64)
@@ -43,8 +39,9 @@ def describe(batch: pa.RecordBatch) -> BatchNote:
     record, extra = batch.column("record"), batch.column("extra")
     if bool(np.asarray(record.is_valid()).any()) != bool(len(controls)) or len(record.drop_null()) != len(controls):
         raise Inconsistent("records stand in rows that are none, or are missing")
-    if bool((np.asarray(batch.column("contract").is_valid()).nonzero()[0] != has).any()):
-        raise Inconsistent("a print has no contract")
+    for name in DECODED:
+        if not np.array_equal(np.asarray(batch.column(name).is_valid()).nonzero()[0], has):
+            raise Inconsistent(f"a print has no {name}, or what is none has one")
     entries = int(heads.sum())
     return BatchNote(
         crc32="",

@@ -42,10 +42,23 @@ class DamagedLog(LogError):
 
     def __init__(self, path: Path, segment: int | None, batch: int | None, offset: int, what: str) -> None:
         self.path, self.segment, self.batch, self.offset, self.what = path, segment, batch, offset, what
-        place = "header" if batch is None else f"batch {batch}"
-        super().__init__(
-            f"{path}: {place} at byte {offset} is damaged ({what}); `tickloom log recover {path.parent}` saves the rest"
-        )
+        super().__init__(self._words())
+
+    def _words(self) -> str:
+        place = "header" if self.batch is None else f"batch {self.batch}"
+        remedy = f"`tickloom log recover {self.path.parent}` saves the rest"
+        return f"{self.path}: {place} at byte {self.offset} is damaged ({self.what}); {remedy}"
+
+
+class OutOfPlace(DamagedLog):
+    """A segment, itself whole, that does not follow on the one before it: `what` says how."""
+
+    def __init__(self, path: Path, segment: int | None, what: str) -> None:
+        super().__init__(path, segment, None, 0, what)
+
+    def _words(self) -> str:
+        remedy = f"`tickloom log recover {self.path.parent}` puts in order what is there, and marks what is not"
+        return f"{self.path}: {self.what}; {remedy}"
 
 
 class LogWriteError(LogError):

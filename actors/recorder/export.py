@@ -1,7 +1,7 @@
 """Writing a log out for other programs: prints as Parquet or CSV, everything as JSON lines.
 
-The target appears when it is complete; a file of that name is replaced then. Nothing else is: no file of the log that is
-read, no device, no folder. Where the name is a link, the file it points at is written.
+The target appears when it is complete; a file of that name is replaced then. Nothing else is: no file of the log
+that is read, no device, no folder. Where the name is a link, the file it points at is written.
 """
 
 from __future__ import annotations

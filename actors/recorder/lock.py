@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from tickloom.actors.recorder.errors import LogInUse
+from tickloom.actors.recorder.places import naming
 
 LOCK_NAME = "lock"
 
@@ -67,8 +68,12 @@ class DirectoryLock:
     """
 
     def __init__(self, directory: Path) -> None:
-        path = directory / LOCK_NAME
-        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        with naming(directory):
+            self._fd: int | None = self._taken(directory)
+
+    @staticmethod
+    def _taken(directory: Path) -> int:
+        fd = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             if not try_lock(fd):
                 text = os.read(fd, 32).decode("ascii", "replace").strip()
@@ -78,7 +83,7 @@ class DirectoryLock:
         except BaseException:
             os.close(fd)
             raise
-        self._fd: int | None = fd
+        return fd
 
     @property
     def held(self) -> bool:

@@ -1,5 +1,5 @@
-"""Files that are being made under a name of their own: whose they are, what dead processes left of them, and errors that
-name the file a person asked for instead."""
+"""Files that are being made under a name of their own: whose they are, what dead processes left of them, and errors
+that name the file a person asked for instead."""
 
 from __future__ import annotations
 

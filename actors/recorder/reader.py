@@ -24,9 +24,9 @@ import pyarrow as pa
 from tickloom.actors.recorder import index, wire
 from tickloom.actors.recorder.bounds import Bounds, Piece
 from tickloom.actors.recorder.context import Context
-from tickloom.actors.recorder.errors import DamagedLog, LogError, NoLog
-from tickloom.actors.recorder.segment import Damage, Scan, scan, segments_in
-from tickloom.actors.recorder.unpacking import Assembler, columns_needed
+from tickloom.actors.recorder.errors import DamagedLog, LogError, NoLog, OutOfPlace
+from tickloom.actors.recorder.segment import Damage, Scan, number_of, scan, scan_any, segments_in, some_is_ours
+from tickloom.actors.recorder.unpacking import Assembler, Inconsistent, check_rows, columns_needed
 from tickloom.messages.control import AnyControl, Beat
 from tickloom.messages.intake import Frames, Numbered
 from tickloom.messages.records import SCHEMA, BatchNote
@@ -56,6 +56,7 @@ class LogReader:
         path: the log's directory, or one of its segments.
         keep_index: write the index of closed segments that have none, so that the next opening is quick.
         fresh: use no index: scan every segment, checksums and all.
+        foreign: take files of a log that are no segments for damaged ones, if others are.
 
     Attributes:
         path: what was opened.
@@ -68,7 +69,9 @@ class LogReader:
         OSError: a file cannot be read.
     """
 
-    def __init__(self, path: Path | str, *, keep_index: bool = True, fresh: bool = False) -> None:
+    def __init__(
+        self, path: Path | str, *, keep_index: bool = True, fresh: bool = False, foreign: bool = False
+    ) -> None:
         self.path = Path(path)
         if self.path.is_file():
             paths = [self.path]
@@ -76,10 +79,17 @@ class LogReader:
             paths = segments_in(self.path)
             if not paths:
                 raise NoLog(f"{self.path} holds no log: name a folder with segments (*.arrows)")
+        if foreign and self.path.is_dir():
+            some_is_ours(paths)
         found = []
         for path in paths:
             with contextlib.suppress(FileNotFoundError):  # retention was quicker; a hole elsewhere shows in `missing`
-                found.append(scan(path) if fresh else index.load_or_scan(path, keep=keep_index))
+                if foreign and self.path.is_dir():
+                    found.append(scan_any(path))
+                else:
+                    found.append(scan(path) if fresh else index.load_or_scan(path, keep=keep_index))
+        if self.path.is_file() and number_of(self.path) is None and not any(s.header or len(s) for s in found):
+            raise NoLog(f"{self.path} is no segment of a Tickloom log: it has neither its name nor its beginning")
         self.segments: tuple[Scan, ...] = tuple(found)
         self.torn: tuple[TornTail, ...] = tuple(
             TornTail(s.path, s.torn.offset, s.torn.length, s.torn.what) for s in self.segments if s.torn is not None
@@ -168,7 +178,10 @@ class LogReader:
             raise
         except msgspec.MsgspecError as error:
             yield from assembler.flush()
-            raise self._unreadable(piece.note, error) from error
+            raise self._unreadable(piece.note, f"a record cannot be read: {error}") from error
+        except Inconsistent as error:
+            yield from assembler.flush()
+            raise self._unreadable(piece.note, str(error)) from error
         yield from assembler.flush()
 
     def batches(
@@ -190,6 +203,10 @@ class LogReader:
         wanted = SCHEMA.names if columns is None else list(columns)
         needed = sorted({*wanted, "kind", "recv_ns", "seq"}, key=SCHEMA.get_field_index)
         for piece in self._pieces(Bounds(from_ns, to_ns, from_seq, to_seq), lambda notes: needed):
+            try:
+                check_rows(piece.batch, piece.note)
+            except Inconsistent as error:
+                raise self._unreadable(piece.note, str(error)) from error
             yield piece.batch.select(wanted).slice(piece.low, piece.high - piece.low)
 
     def whole(self, found: Scan, columns: Sequence[str] | None = None) -> Iterator[tuple[pa.RecordBatch, BatchNote]]:
@@ -238,9 +255,12 @@ class LogReader:
             for place in np.flatnonzero(found.column("records")[: start + 1]).tolist():
                 for piece in self._read(found, [place], partial(columns_needed, raw=False)):
                     stop = piece.high if place < start else bounds.first_row(piece.batch, piece.note)
-                    for numbered in Assembler(raw=False).feed(piece.batch, piece.note, 0, stop):
-                        if not isinstance(numbered.item, Frames | Beat):
-                            context.apply(numbered.item)
+                    try:
+                        for numbered in Assembler(raw=False).feed(piece.batch, piece.note, 0, stop):
+                            if not isinstance(numbered.item, Frames | Beat):
+                                context.apply(numbered.item)
+                    except (Inconsistent, msgspec.MsgspecError) as error:
+                        raise self._unreadable(piece.note, f"a record cannot be read: {error}") from error
             return context.records()
         return ()
 
@@ -257,7 +277,9 @@ class LogReader:
             if known and found.header is not None and found.header.after_seq != ends:
                 before = found.header.after_seq
                 what = f"it goes on after number {before}, but the segment before it ends with {ends}"
-                yield DamagedLog(found.path, found.number, None, 0, what)
+                after = before is not None and (ends is None or before > ends)
+                what += ": what stood between them is missing" if after else ": it is a copy, or in another's place"
+                yield OutOfPlace(found.path, found.number, what)
             if len(found):
                 ends, known = found.last_seq, True
             elif found.header is not None:
@@ -356,13 +378,13 @@ class LogReader:
                 raise DamagedLog(found.path, found.number, None, offset + done, "the file is shorter than it was")
             done += got
 
-    def _unreadable(self, note: BatchNote, error: Exception) -> DamagedLog:
+    def _unreadable(self, note: BatchNote, what: str) -> DamagedLog:
         for found in self.segments:
             at = np.flatnonzero(found.column("first_seq") == note.seq[0])
             if len(at):
                 offset = int(found.column("offset")[at[0]])
-                return DamagedLog(found.path, found.number, note.n, offset, f"a record cannot be read: {error}")
-        raise AssertionError("a batch that was read is in the table") from error
+                return DamagedLog(found.path, found.number, note.n, offset, what)
+        raise AssertionError("a batch that was read is in the table")
 
 
 def _damaged(found: Scan, damage: Damage) -> DamagedLog:

@@ -1,13 +1,16 @@
 """Recovering a log: what is whole is kept, what damage took is said.
 
 It needs the log to itself. A segment is replaced by a file that was written and synced; until then the old one stays,
-and it is kept beside as `*.damaged`. What is missing is said by `Gap` records, which take sequence numbers of the rows
-that are gone. What stands in the log twice is kept once.
+and it is kept beside as `*.damaged`. Segments that stand in one another's place are renamed, one at a time, so that all
+of them have a segment's name at every moment. What is missing is said by `Gap` records, which take
+sequence numbers of the rows that are gone. What stands in the log twice is kept once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from itertools import count
@@ -18,23 +21,39 @@ import numpy as np
 import pyarrow as pa
 
 from tickloom.actors.recorder import index, wire
+from tickloom.actors.recorder.care import check
 from tickloom.actors.recorder.context import Context
-from tickloom.actors.recorder.errors import ForeignFile, NoLog
+from tickloom.actors.recorder.errors import NoLog
 from tickloom.actors.recorder.files import SystemFiles
 from tickloom.actors.recorder.lock import DirectoryLock
 from tickloom.actors.recorder.opening import close_tail
 from tickloom.actors.recorder.output import SegmentFile
 from tickloom.actors.recorder.packing import pack
+from tickloom.actors.recorder.places import naming
 from tickloom.actors.recorder.reader import LogReader, TornTail
-from tickloom.actors.recorder.segment import Damage, Scan, scan, scan_of, segments_in
-from tickloom.actors.recorder.units import table_of
+from tickloom.actors.recorder.segment import (
+    FOREIGN,
+    Damage,
+    Scan,
+    is_foreign,
+    name_of,
+    number_of,
+    scan,
+    scan_any,
+    scan_of,
+    segments_in,
+    some_is_ours,
+)
 from tickloom.messages.control import AnyControl, Gap, SessionStarted, Subscribed, decode_control
 from tickloom.messages.intake import Numbered
 from tickloom.messages.records import BatchNote, SegmentHeader
 
+_PARTIAL = re.compile(r"\d{8,}\.arrows\.partial(\.index.*)?")
+
 
 class Rewritten(msgspec.Struct, frozen=True):
-    """A segment that was written anew. `original` is where the old one is kept; None: it was replaced."""
+    """A segment that was written anew: `batches` of it are as they were, `gaps` were added. `original` is where the old
+    one is kept; None: it was replaced."""
 
     path: Path
     batches: int
@@ -44,14 +63,29 @@ class Rewritten(msgspec.Struct, frozen=True):
     original: Path | None = None
 
 
+class Aside(msgspec.Struct, frozen=True):
+    """A file that was set aside, or left as it was, and why."""
+
+    path: Path
+    why: str
+
+
+class Moved(msgspec.Struct, frozen=True):
+    """A segment that stood in another's place."""
+
+    path: Path
+    to: Path
+
+
 class Recovery(msgspec.Struct, frozen=True):
-    """What `recover` did: tails cut, segments rewritten, segments set aside because nothing in them was whole."""
+    """What `recover` did: tails cut, segments put in order, rewritten, and set aside."""
 
     path: Path
     segments: int
     cut: tuple[TornTail, ...]
     rewritten: tuple[Rewritten, ...]
-    set_aside: tuple[Path, ...]
+    set_aside: tuple[Aside, ...]
+    moved: tuple[Moved, ...]
 
 
 def recover(path: Path | str) -> Recovery:
@@ -64,60 +98,129 @@ def recover(path: Path | str) -> Recovery:
     """
     directory = Path(path)
     rewritten: list[Rewritten] = []
-    aside: list[Path] = []
+    aside: list[Aside] = []
     paths = segments_of(directory)
+    some_is_ours(paths)
     lock = DirectoryLock(directory)
     try:
-        _some_is_ours(paths)
+        clear_partials(directory)
         cut = _cut_tails(paths)
-        left = [place for place in paths if place.exists()]
+        looked, spare = _sorted([_look(place) for place in paths if place.exists()])
+        aside += [_set_aside(found, _why(found)) for found in spare]
+        looked, moved = _put_in_place(looked)
         state = _Before()
-        for number, place in enumerate(left, start=1):
-            found = _look(place)
+        for number, found in enumerate(looked, start=1):
+            place = found.path
+            misnamed = found.header is not None and found.header.segment != found.number
             hole = state.known and found.header is not None and found.header.after_seq != state.last_seq
-            if not found.damages and not hole:
+            if not found.damages and not hole and not misnamed:
                 with LogReader(place, keep_index=False) as reader:
                     state.passed(reader, found)
                 continue
+            at_end = number == len(looked) and state.known and not state.has(found)
+            if not state.adds(found) and not at_end:
+                aside.append(_set_aside(found, _why(found)))  # what is missing is said where the next segment begins
+                continue
             original = _aside(place)
             index.drop(place)
-            at_end = number == len(left)
-            if not state.adds(found) and not (at_end and state.known):
-                place.rename(original)  # what is missing is said where the next segment begins
-                aside.append(original)
-                continue
-            done = _rewrite(found, state, left[number:])
-            _keep(place, original)
-            partial_of(place).replace(place)
+            with in_place_of(place):
+                done = _rewrite(found, state, [each.path for each in looked[number:]])
+                _keep(place, original)
+                partial_of(place).replace(place)
             rewritten.append(msgspec.structs.replace(done, original=original))
             with LogReader(place, keep_index=False) as reader:
                 state.passed(reader, scan(place))
     finally:
         lock.release()
-    return Recovery(directory, len(paths), tuple(cut), tuple(rewritten), tuple(aside))
+    return Recovery(directory, len(paths), tuple(cut), tuple(rewritten), tuple(aside), tuple(moved))
 
 
-def _some_is_ours(paths: list[Path]) -> None:
-    """Raise ForeignFile when no file is a segment, and NewerFormat when the first to be one is a later version's."""
-    foreign: ForeignFile | None = None
-    for place in paths:
-        try:
-            scan(place)
-        except ForeignFile as error:
-            foreign = foreign or error
-        else:
-            return
-    assert foreign is not None, "a log has a segment"
-    raise foreign
+def _set_aside(found: Scan, why: str) -> Aside:
+    """Take a segment out of the log."""
+    original = _aside(found.path)
+    index.drop(found.path)
+    found.path.rename(original)
+    return Aside(original, why)
+
+
+def _why(found: Scan) -> str:
+    """Return why a segment adds nothing to the log."""
+    if len(found):
+        return "the numbers of all that is whole in it stand elsewhere"
+    return FOREIGN if is_foreign(found) else "nothing in it was whole"
 
 
 def _look(place: Path) -> Scan:
-    """Scan a segment; a file that is none is one whose every byte is damaged."""
-    try:
-        return scan(place)
-    except ForeignFile as error:
-        size = place.stat().st_size
-        return scan_of(place, size, None, size, table_of([]), (Damage(0, size, 0, None, str(error)),), sealed=True)
+    """Scan a segment; batches that make no sense are damage, however right their checksums."""
+    found = scan_any(place)
+    wrong = {n: what for n, (batch, note) in enumerate(_whole(found)) if (what := check(batch, note)) is not None}
+    if not wrong:
+        return found
+    damages = [
+        msgspec.structs.replace(each, before=each.before - sum(n < each.before for n in wrong))
+        for each in found.damages
+    ]
+    for n, what in wrong.items():
+        unit = found.unit(n)
+        before = n - sum(other < n for other in wrong)
+        damages.append(Damage(unit.offset, unit.offset + unit.length, before, unit.note.n, what))
+    damages.sort(key=lambda each: each.offset)
+    table = found.units.table[[n for n in range(len(found)) if n not in wrong]]
+    return scan_of(place, found.size, found.header, found.first, table, tuple(damages), found.torn, sealed=found.sealed)
+
+
+def _sorted(looked: list[Scan]) -> tuple[list[Scan], list[Scan]]:
+    """Return segments in the order of what they hold, those without anything last, and such as another holds wholly."""
+    having = [found for found in looked if len(found)]
+    having.sort(
+        key=lambda s: (s.totals.first_seq, -s.totals.last_seq, bool(s.damages), _named(s) != s.number, s.number)
+    )
+    row: list[Scan] = []
+    spare: list[Scan] = []
+    for found in having:
+        held = bool(row) and found.totals.last_seq <= row[-1].totals.last_seq
+        (spare if held else row).append(found)
+    return row + [found for found in looked if not len(found)], spare
+
+
+def _put_in_place(looked: list[Scan]) -> tuple[list[Scan], list[Moved]]:
+    """Rename segments that stand in another's place; return all of them in order, and what was renamed."""
+    row = [found for found in looked if len(found)]
+    rest = [found for found in looked if not len(found)]
+    numbers = [_named(found) for found in row]
+    if sorted({*numbers}) != numbers or {*numbers} & {found.number for found in rest}:
+        numbers = sorted(found.number for found in row)  # what the headers say cannot be: the places there are
+    placed = [
+        msgspec.structs.replace(found, path=found.path.with_name(name_of(number)))
+        for found, number in zip(row, numbers, strict=True)
+    ]
+    goals = {old.path: new.path for old, new in zip(row, placed, strict=True) if old.path != new.path}
+    _rename(goals)
+    moved = [Moved(place, goal) for place, goal in goals.items()]
+    return sorted(placed + rest, key=lambda found: found.number), moved
+
+
+def _rename(goals: dict[Path, Path]) -> None:
+    """Give files the names of one another; each has the name of a segment at every moment."""
+    left = dict(goals)
+    for place, goal in goals.items():
+        index.drop(place)
+        index.drop(goal)
+    while left:
+        free = [place for place, goal in left.items() if not goal.exists()]
+        if free:
+            free[0].rename(left.pop(free[0]))
+            continue
+        first = next(iter(left))  # they stand in a ring: one steps out behind all others
+        last = max(number_of(path) or 0 for path in segments_in(first.parent))
+        out = first.with_name(name_of(last + 1))
+        left[out] = left.pop(first)
+        first.rename(out)
+
+
+def _named(found: Scan) -> int:
+    """Return the number a segment's header gives it, or else its name."""
+    return found.number if found.header is None else found.header.segment
 
 
 def _cut_tails(paths: list[Path]) -> list[TornTail]:
@@ -127,9 +230,10 @@ def _cut_tails(paths: list[Path]) -> list[TornTail]:
         with place.open("rb") as file:
             file.seek(max(0, place.stat().st_size - len(wire.END)))
             closed = file.read() == wire.END
-        found = None if closed else _look(place)
+        found = None if closed else scan_any(place)
         if found is not None and not found.sealed:
-            torn = close_tail(found)
+            with naming(place):
+                torn = close_tail(found)
             cut += [torn] if torn is not None else []
     return cut
 
@@ -164,6 +268,16 @@ class _Before:
             return 0
         return int(np.searchsorted(found.column("first_seq"), self.last_seq, side="right"))
 
+    def has(self, found: Scan) -> bool:
+        """Whether a segment is a copy of what is known already, as far as can be seen: nothing is missing for it."""
+        if self.last_seq is None:
+            return False
+        if len(found):
+            ended = all(damage.spare or damage.before < len(found) for damage in found.damages)
+            return found.totals.last_seq < self.last_seq + ended
+        before = 0 if found.header is None else found.header.after_seq or 0
+        return found.header is not None and before < self.last_seq
+
     def saw(self, batch: pa.RecordBatch, note: BatchNote) -> None:
         """Take one whole batch into account."""
         self.last_seq = note.seq[1]
@@ -181,8 +295,10 @@ def segments_of(directory: Path) -> list[Path]:
     """Return the segments of a log that must have some.
 
     Raises:
-        NoLog: it has none.
+        NoLog: it has none, or is a file.
     """
+    if directory.is_file():
+        raise NoLog(f"{directory} is a file, and a log is mended or compacted as a whole: name its folder")
     paths = segments_in(directory)
     if not paths:
         raise NoLog(f"{directory} holds no log: name a folder with segments (*.arrows)")
@@ -211,6 +327,25 @@ def partial_of(place: Path) -> Path:
     return place.with_name(place.name + ".partial")
 
 
+def clear_partials(directory: Path) -> None:
+    """Remove what an interrupted run has left of segments it made. The caller holds the log's lock."""
+    for path in directory.iterdir():
+        if _PARTIAL.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def in_place_of(place: Path) -> Iterator[None]:
+    """Within it the file is made that takes a segment's place: errors name the segment, and no half of it stays."""
+    try:
+        with naming(place):
+            yield
+    finally:
+        with contextlib.suppress(OSError):
+            partial_of(place).unlink(missing_ok=True)
+            index.drop(partial_of(place))
+
+
 def _rewrite(found: Scan, state: _Before, later: list[Path]) -> Rewritten:
     """Write a segment's whole batches anew, with gaps where some are missing; `later` are the segments after it."""
     start = state.begins(found)
@@ -220,7 +355,7 @@ def _rewrite(found: Scan, state: _Before, later: list[Path]) -> Rewritten:
         missing.setdefault(start, "the end of the segment before is missing")
     last, newest = header.after_seq, state.newest_ns or header.created_ns
     encoder = wire.UnitEncoder()
-    gaps = 0
+    gaps = kept = 0
     output = begin(found.path, header)
     contracts = set(state.contracts)
     for batch, note in _whole(found, ["contract"]):
@@ -237,6 +372,7 @@ def _rewrite(found: Scan, state: _Before, later: list[Path]) -> Rewritten:
             gaps += _write_gaps(output, encoder, room, contracts, newest, oldest, note.recv_ns[0], missing[place])
         renumbered = msgspec.structs.replace(note, n=output.batches)
         output.append(encoder.encode(batch, renumbered), renumbered)
+        kept += 1
         last, newest = note.seq[1], note.recv_ns[1]
         if note.prints:
             newest = int(np.asarray(batch.column("ts_ns").drop_null()).max())
@@ -245,13 +381,13 @@ def _rewrite(found: Scan, state: _Before, later: list[Path]) -> Rewritten:
         gaps += _write_gaps(output, encoder, room, contracts, newest, newest + 1, newest, missing[len(found)])
     output.seal()
     index.drop(output.path)
-    return Rewritten(found.path, output.batches, output.size, found.size, gaps)
+    return Rewritten(found.path, kept, output.size, found.size, gaps)
 
 
 def _whole(found: Scan, columns: list[str] | None = None) -> Iterator[tuple[pa.RecordBatch, BatchNote]]:
     """Yield a segment's whole batches; a file that is no segment has none."""
     if len(found):
-        with LogReader(found.path, keep_index=False, fresh=True) as reader:
+        with LogReader(found.path, keep_index=False) as reader:
             yield from reader.whole(found, columns)
 
 
@@ -265,6 +401,7 @@ def _header(found: Scan, state: _Before, later: list[Path], *, headless: bool) -
     if header is None:
         created = int(found.column("least_ns")[0]) if len(found) else state.newest_ns
         header = SegmentHeader("", "recovered", found.number, None, created, "tickloom", state.context.records())
+    header = msgspec.structs.replace(header, segment=found.number)
     if state.known:
         return msgspec.structs.replace(header, after_seq=state.last_seq)
     if headless and not any(isinstance(record, SessionStarted) for record in header.context):

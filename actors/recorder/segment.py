@@ -8,7 +8,7 @@ Scanning only reads.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +23,9 @@ from tickloom.messages.records import FORMAT, SegmentHeader
 
 SUFFIX = ".arrows"
 _NAME = re.compile(r"(\d{8,})\.arrows")
+FOREIGN = "it is no segment of a Tickloom log"
+"""What is wrong with a file that has a segment's name only."""
+
 _WINDOW = 8 * 1024 * 1024
 
 
@@ -134,24 +137,6 @@ def segments_in(directory: Path) -> list[Path]:
     return [path for _, path in sorted((number, path) for number, path in found if number is not None)]
 
 
-def check_versions(paths: Iterable[Path]) -> None:
-    """See that segments are of versions that can be read and written.
-
-    Raises:
-        NewerFormat: a later version wrote one of them.
-        OSError: one cannot be read.
-    """
-    for path in paths:
-        with path.open("rb", buffering=0) as file:
-            data = _read(file, 0, 8)
-            try:
-                wire.read_header(memoryview(data + _read(file, 8, min(int.from_bytes(data[4:], "little"), _WINDOW))))
-            except wire.Newer as newer:
-                raise _newer(path, newer) from None
-            except (wire.Foreign, wire.BadBytes):
-                pass  # whoever reads it says what is wrong with it
-
-
 def _newer(path: Path, version: wire.Newer) -> NewerFormat:
     return NewerFormat(
         f"{path} is of log format {version}, this version reads up to {FORMAT}: install a later Tickloom"
@@ -184,6 +169,50 @@ def scan(path: Path) -> Scan:
     return scan_of(path, size, header, first, table_of(units), tuple(damages), torn, sealed=sealed)
 
 
+def scan_any(path: Path) -> Scan:
+    """Scan a file that has a segment's name; one that is no segment is one whose every byte is damaged.
+
+    Raises:
+        NewerFormat: a later version wrote it.
+        OSError: it cannot be read.
+    """
+    try:
+        return scan(path)
+    except ForeignFile:
+        size = path.stat().st_size
+        damage = Damage(0, size, 0, None, FOREIGN)
+        return scan_of(path, size, None, size, table_of([]), (damage,), sealed=True)
+
+
+def is_foreign(found: Scan) -> bool:
+    """Whether what `scan_any` scanned is no segment at all."""
+    return found.header is None and any(damage.what == FOREIGN for damage in found.damages)
+
+
+def some_is_ours(paths: Sequence[Path]) -> None:
+    """See that one of the files at least is a segment, and that none is a later version's.
+
+    Raises:
+        ForeignFile: none is.
+        NewerFormat: a later version wrote one of them.
+        OSError: one cannot be read.
+    """
+    ours = False
+    for path in paths:
+        with path.open("rb", buffering=0) as file:
+            data = _read(file, 0, 8)
+            data += _read(file, 8, min(int.from_bytes(data[4:], "little"), _WINDOW))
+        try:
+            wire.read_header(memoryview(data))
+            ours = True
+        except wire.Newer as newer:
+            raise _newer(path, newer) from None
+        except (wire.Foreign, wire.BadBytes):
+            pass  # it may be a segment still: what follows its header says so
+    if not ours and all(is_foreign(scan_any(path)) for path in paths):
+        raise ForeignFile(f"{paths[0].parent} holds no segment of a Tickloom log: name another folder")
+
+
 def _read(file: BinaryIO, offset: int, length: int) -> bytes:
     file.seek(offset)
     parts = []
@@ -210,7 +239,9 @@ def _scan_header(path: Path, file: BinaryIO, size: int) -> tuple[SegmentHeader |
         if not any(rest) or cut:
             return None, 0, [], Torn(0, size, "the header was never written to its end")
         if isinstance(error, wire.Foreign):
-            raise ForeignFile(f"{path} is no segment of a Tickloom log ({error}): name another file") from None
+            aside = f"`tickloom log recover {path.parent}` sets it aside"
+            remedy = "name another file" if number_of(path) is None else aside
+            raise ForeignFile(f"{path} is no segment of a Tickloom log ({error}): {remedy}") from None
         return None, size, [Damage(0, size, 0, None, str(error))], None
     return header, first, [], None
 

@@ -68,6 +68,29 @@ def noughts(count: int) -> IntArray:
     return _NOUGHTS[:count] if count <= _LONG else np.zeros(count, np.int64)
 
 
+class Inconsistent(ValueError):
+    """A batch whose rows contradict one another, or its note."""
+
+
+def check_rows(batch: pa.RecordBatch, note: BatchNote) -> None:
+    """See that a batch's rows are of known kinds, as many of each as its note says, and that prints are whole.
+
+    Raises:
+        Inconsistent: they are not.
+    """
+    kind = values(batch, "kind", np.uint8)
+    if batch.column("kind").null_count or (len(kind) and kind.max() > Kind.CONTROL):
+        raise Inconsistent("it has a row of no known kind")
+    frame, further, control = (int(np.count_nonzero(kind == each)) for each in (Kind.FRAME, Kind.PRINT, Kind.CONTROL))
+    prints = len(kind) - frame - control
+    if (len(kind), prints - further + frame, prints, control) != (note.rows, note.frames, note.prints, note.controls):
+        raise Inconsistent("its note is wrong about its rows")
+    names = batch.schema.names
+    wrong = [name for name in DECODED if name in names and batch.column(name).null_count != frame + control]
+    if wrong:
+        raise Inconsistent(f"a print has no {wrong[0]}, or what is none has one")
+
+
 class _Run(msgspec.Struct, gc=False):
     """A stretch of frames of one source with contiguous numbers, as columns."""
 
@@ -108,6 +131,7 @@ class Assembler:
         `low` and `high` must not part a frame.
 
         Raises:
+            Inconsistent: rows are not what the note says, or of no known kind.
             msgspec.ValidationError: an extra or a record is not what this version writes.
         """
         high = batch.num_rows if high is None else high
@@ -157,6 +181,7 @@ class _Rows:
     """
 
     def __init__(self, batch: pa.RecordBatch, note: BatchNote, low: int, high: int) -> None:
+        check_rows(batch, note)
         self._batch = batch
         self._note = note
         self._low, self._high = low, high

@@ -60,6 +60,8 @@ def log() -> None:
 def inspect_(log: LogOrSegment, as_json: Json = False) -> None:
     """Say what is in a log: how much, of what, from when to when. Changes nothing.
 
+    A file among its segments that is none ends with exit code 5.
+
     Examples:
 
     ```sh
@@ -69,6 +71,8 @@ def inspect_(log: LogOrSegment, as_json: Json = False) -> None:
     """
     found = inspect(log)
     result(found, as_json=as_json, text=_inspected(found))
+    if found.foreign:
+        raise typer.Exit(DAMAGED)
 
 
 @app.command("verify")
@@ -106,8 +110,9 @@ def recover_(log: Log, as_json: Json = False) -> None:
         "log": str(done.path),
         "segments": done.segments,
         "tails cut": [_torn(each) for each in done.cut] or "none",
+        "moved": [f"{each.path.name} is now {each.to.name}" for each in done.moved] or "none",
         "rewritten": [_rewritten(each) for each in done.rewritten] or "none",
-        "set aside": [f"{path}: nothing in it was whole" for path in done.set_aside] or "none",
+        "set aside": [f"{each.path.name}: {each.why}" for each in done.set_aside] or "none",
     }
     result(done, as_json=as_json, text=fields(text))
 
@@ -137,6 +142,7 @@ def compact_(
         "log": str(done.path),
         "segments": f"{len(done.rewritten):,} of {done.segments:,} rewritten",
         "size": f"{size(done.size_before)} before, {size(done.size_after)} after",
+        "left as they are": [f"{each.path.name}: {each.why}" for each in done.left] or "none",
     }
     result(done, as_json=as_json, text=fields(text))
 

@@ -6,11 +6,13 @@ import pytest
 
 from tickloom.actors.recorder import wire
 from tickloom.actors.recorder.care import inspect, verify
+from tickloom.actors.recorder.compaction import compact
 from tickloom.actors.recorder.describe import Inconsistent, describe
-from tickloom.actors.recorder.errors import NoLog
+from tickloom.actors.recorder.errors import DamagedLog, ForeignFile, NoLog
 from tickloom.actors.recorder.export import export
 from tickloom.actors.recorder.packing import pack
 from tickloom.actors.recorder.reader import LogReader
+from tickloom.actors.recorder.repair import recover
 from tickloom.actors.recorder.segment import name_of, scan
 from tickloom.actors.recorder.writer import LogOptions, LogWriter
 from tickloom.messages.control import Unfamiliar
@@ -76,6 +78,8 @@ def test_verify_names_a_missing_segment_and_a_torn_tail(log):
     last.write_bytes(last.read_bytes()[:-20])
     found = verify(log)
     assert [(p.segment, p.batch) for p in found.problems] == [(3, None)]
+    assert "what stood between them is missing" in str(found.problems[0])
+    assert "damaged" not in str(found.problems[0])
     assert [t.path for t in found.torn] == [last]
 
 
@@ -122,6 +126,75 @@ def test_what_is_no_record_is_damage_with_its_place(kit, tmp_path, text):
     with LogReader(tmp_path) as reader, pytest.raises(Exception, match=r"batch 0 .*a record cannot be read"):
         list(reader.items())
     assert not verify(tmp_path).whole
+
+
+def senseless(kit):
+    """Batches whose checksums will be right and that make no sense, with what is to be said of each."""
+    packed = pack(kit.number([kit.started(), kit.frames(3, prints=2)]))
+
+    def changed(name, values):
+        place = SCHEMA.get_field_index(name)
+        column = pa.array(values, SCHEMA.field(place).type)
+        columns = [column if n == place else packed.batch.column(n) for n in range(len(SCHEMA))]
+        return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+
+    nothing = [None] * 6
+    extras = msgspec.structs.replace(packed.note, extras=1)
+    return {
+        "no JSON": (changed("record", ["{not json", *nothing]), packed.note),
+        "no name": (changed("record", ['{"x":1}', *nothing]), packed.note),
+        "no contract": (changed("contract", [None] * 7), packed.note),
+        "no price": (changed("price", [None, 1.0, 2.0, None, 1.0, 1.0, 1.0]), packed.note),
+        "bad extra": (changed("extra", [None, b"\xc1", *nothing[1:]]), extras),
+        "kind 9": (changed("kind", [3, 1, 2, 9, 2, 1, 2]), packed.note),
+        "no kind": (changed("kind", [None] * 7), packed.note),
+        "a lie": (packed.batch, msgspec.structs.replace(packed.note, prints=5)),
+    }
+
+
+@pytest.mark.parametrize(
+    "what", ["no JSON", "no name", "no contract", "no price", "bad extra", "kind 9", "no kind", "a lie"]
+)
+def test_what_makes_no_sense_is_damage_by_name_and_place_and_recover_saves_the_rest(kit, tmp_path, what):
+    batch, note = senseless(kit)[what]
+    more = pack(kit.number([kit.frames(2, 10)], first=20, tick=6))
+    before = pack(kit.number([kit.started()], first=1))
+    note = msgspec.structs.replace(note, seq=(note.seq[0] + 1, note.seq[1] + 1), n=1)
+    batch = batch.set_column(0, SCHEMA.field("seq"), pa.array([n + 1 for n in batch.column("seq").to_pylist()]))
+    crafted(tmp_path, [before.batch, batch, more.batch], [before.note, note, more.note])
+    (problem,) = verify(tmp_path).problems
+    assert (problem.segment, problem.batch) == (1, 1)
+    with LogReader(tmp_path) as reader, pytest.raises(DamagedLog, match="batch 1 at byte"):
+        list(reader.items())
+    if what not in ("bad extra", "no price"):  # columns that it does not read
+        assert "batch 1 at byte" in inspect(tmp_path).damaged[0]
+    done = compact(tmp_path)
+    assert (done.rewritten, [each.path.name for each in done.left]) == ((), [name_of(1)])
+    assert [(done.batches, done.gaps) for done in recover(tmp_path).rewritten] == [(2, 1)]
+    assert verify(tmp_path).whole
+    assert recover(tmp_path).rewritten == ()
+
+
+def test_a_foreign_file_hides_nothing_of_the_others(log):
+    whole = verify(log)
+    frames = next(each.frames for each in inspect(log).segments if each.path.name == name_of(2))
+    (log / name_of(2)).write_bytes(b"time,price\n1,2\n" * 100)
+    found, told = verify(log), inspect(log)
+    assert "it is no segment of a Tickloom log" in str(found.problems[0])
+    assert found.frames == told.frames == whole.frames - frames
+    assert told.foreign == (log / name_of(2),)
+    with pytest.raises(ForeignFile, match=r"recover .* sets it aside"), LogReader(log):
+        pass
+
+
+def test_an_empty_file_of_another_name_is_no_log(tmp_path):
+    for name in ("notes.txt", "3.arrows"):
+        (tmp_path / name).write_bytes(b"")
+        for care in (inspect, verify):
+            with pytest.raises(NoLog, match="is no segment"):
+                care(tmp_path / name)
+    (tmp_path / name_of(3)).write_bytes(b"")
+    assert verify(tmp_path / name_of(3)).whole, "a writer that died before the first byte leaves one"
 
 
 def test_batches_that_contradict_themselves_are_told_apart(kit):

@@ -72,6 +72,8 @@ def test_compacting_leaves_damage_alone(kit, log):
     data = (directory / name_of(2)).read_bytes()
     report = compact(directory)
     assert name_of(2) not in {r.path.name for r in report.rewritten}
+    ((path, why),) = [(each.path.name, each.why) for each in report.left]
+    assert (path, why.split(":")[0]) == (name_of(2), "it is damaged")
     assert (directory / name_of(2)).read_bytes() == data
 
 
@@ -81,6 +83,17 @@ def test_a_rewrite_that_does_not_read_back_leaves_the_old_segment(kit, log, monk
     with pytest.raises(Exception, match="does not hold what"):
         compact(directory)
     assert kit.read(directory) == records
+
+
+def test_what_is_not_closed_or_no_segment_is_left_and_named(log):
+    directory, _ = log
+    last = max(directory.glob("*.arrows"))
+    last.write_bytes(last.read_bytes()[:-8])
+    (directory / name_of(2)).write_bytes(b"time,price\n1,2\n" * 100)
+    assert [(each.path.name, each.why) for each in compact(directory).left] == [
+        (name_of(2), "it is no segment of a Tickloom log"),
+        (last.name, "it was not closed in order"),
+    ]
 
 
 def test_a_log_in_use_is_left_alone(log):

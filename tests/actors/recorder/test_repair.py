@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 
 import pytest
 
 from tickloom.actors.recorder.care import verify
-from tickloom.actors.recorder.errors import ForeignFile, LogInUse, NoLog
+from tickloom.actors.recorder.compaction import compact
+from tickloom.actors.recorder.errors import ForeignFile, LogInUse, NewerFormat, NoLog
+from tickloom.actors.recorder.files import SystemFiles
 from tickloom.actors.recorder.lock import DirectoryLock
 from tickloom.actors.recorder.reader import LogReader
 from tickloom.actors.recorder.repair import recover
 from tickloom.actors.recorder.segment import name_of, scan
 from tickloom.messages.control import Gap, SessionStarted
-from tickloom.messages.records import ControlRecord, unroll
+from tickloom.messages.records import SCHEMA, ControlRecord, unroll
 
 
 def split(found):
@@ -137,7 +141,7 @@ def test_a_segment_with_nothing_whole_is_set_aside(kit, log):
     data = path.read_bytes()
     path.write_bytes(data[: gone.first] + bytes(b ^ 0x55 for b in data[gone.first : -8]) + data[-8:])
     report = recover(directory)
-    assert [p.name for p in report.set_aside] == ["00000002.arrows.damaged"]
+    assert [(a.path.name, a.why) for a in report.set_aside] == [("00000002.arrows.damaged", "nothing in it was whole")]
     kept, gaps = split(kit.read(directory))
     lost = range(int(gone.column("first_seq")[0]), gone.last_seq + 1)
     assert kept == [r for r in records if r.seq not in lost]
@@ -266,3 +270,162 @@ def test_a_log_in_use_is_left_alone(log):
 def test_there_must_be_a_log(tmp_path):
     with pytest.raises(NoLog):
         recover(tmp_path)
+
+
+@pytest.mark.parametrize("order", [(3, 2, 4), (3, 4, 2), (4, 2, 3)])
+def test_segments_that_stand_in_one_anothers_place_are_put_in_order(kit, log, order):
+    directory, records = log
+    whole = {number: (directory / name_of(number)).read_bytes() for number in order}
+    for place, number in zip((2, 3, 4), order, strict=True):
+        (directory / name_of(place)).write_bytes(whole[number])
+    assert not verify(directory).whole
+    report = recover(directory)
+    assert (report.rewritten, report.set_aside) == ((), ())
+    assert {each.path.name: each.to.name for each in report.moved} == {
+        name_of(place): name_of(number) for place, number in zip((2, 3, 4), order, strict=True) if place != number
+    }
+    assert {number: (directory / name_of(number)).read_bytes() for number in order} == whole
+    assert kit.read(directory) == records
+
+
+def test_every_file_has_a_segments_name_at_every_step_of_putting_in_order(log, monkeypatch):
+    directory, _ = log
+    two, three = directory / name_of(2), directory / name_of(3)
+    two.rename(directory / "x")
+    three.rename(two)
+    (directory / "x").rename(three)
+    sizes = sorted(path.stat().st_size for path in directory.glob("*.arrows"))
+    rename = type(two).rename
+
+    def watched(place, goal):
+        assert not goal.exists()
+        rename(place, goal)
+        assert sorted(path.stat().st_size for path in directory.glob("*.arrows")) == sizes
+
+    monkeypatch.setattr(type(two), "rename", watched)
+    assert len(recover(directory).moved) == 2
+    assert verify(directory).whole
+
+
+def test_a_segment_overwritten_by_another_is_a_gap_and_the_copy_is_said_to_be_one(kit, log):
+    directory, records = log
+    gone = scan(directory / name_of(4))
+    shutil.copy(directory / name_of(3), directory / name_of(4))
+    report = recover(directory)
+    assert [(a.path.name, a.why) for a in report.set_aside] == [
+        ("00000004.arrows.damaged", "the numbers of all that is whole in it stand elsewhere")
+    ]
+    kept, gaps = split(kit.read(directory))
+    lost = range(int(gone.column("first_seq")[0]), gone.last_seq + 1)
+    assert kept == [r for r in records if r.seq not in lost]
+    assert [gap.seq for gap in gaps] == [lost[0]]
+
+
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_an_old_copy_at_the_end_is_set_aside_and_no_gap_is_told(kit, log, spoilt):
+    directory, records = log
+    copy = directory / name_of(90)
+    shutil.copy(directory / name_of(3), copy)
+    if spoilt:
+        kit.flip(copy, scan(copy).unit(0).offset + 40)
+    report = recover(directory)
+    assert [each.path.name for each in report.set_aside] == [f"{copy.name}.damaged"]
+    assert report.rewritten == ()
+    assert kit.read(directory) == records
+
+
+def test_a_whole_copy_takes_the_place_of_the_damaged_segment(kit, log):
+    directory, records = log
+    shutil.copy(directory / name_of(3), directory / name_of(90))
+    kit.flip(directory / name_of(3), scan(directory / name_of(3)).unit(1).offset + 40)
+    recover(directory)
+    assert kit.read(directory) == records
+
+
+def test_a_segment_under_another_number_gets_the_one_its_header_says(kit, log):
+    directory, records = log
+    last = max(directory.glob("*.arrows"))
+    last.rename(directory / name_of(90))
+    (problem,) = verify(directory).problems
+    assert f"its header says that it is segment {int(last.stem)}" in str(problem)
+    (moved,) = recover(directory).moved
+    assert (moved.path.name, moved.to) == (name_of(90), last)
+    assert kit.read(directory) == records
+
+
+def test_a_later_version_is_found_before_anything_is_changed(kit, log):
+    directory, _ = log
+    kit.flip(directory / name_of(2), scan(directory / name_of(2)).unit(1).offset + 40)
+    data = SCHEMA.with_metadata({b"tickloom.format": b"9"}).serialize().to_pybytes()
+    (directory / name_of(3)).write_bytes(data)
+    before = {path: path.read_bytes() for path in directory.iterdir()}
+    for care in (recover, compact):
+        with pytest.raises(NewerFormat, match=name_of(3)):
+            care(directory)
+    assert {path: path.read_bytes() for path in directory.iterdir()} == before
+
+
+def test_a_folder_that_is_no_log_gets_no_lock_file(tmp_path):
+    (tmp_path / name_of(1)).write_bytes(b"time,price\n1,2\n" * 100)
+    for care in (recover, compact):
+        with pytest.raises(ForeignFile, match="holds no segment"):
+            care(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name_of(1)]
+
+
+def test_a_segment_is_refused_where_its_folder_is_wanted(log):
+    directory, _ = log
+    for care in (recover, compact):
+        with pytest.raises(NoLog, match="is a file, and a log is mended or compacted as a whole: name its folder"):
+            care(directory / name_of(1))
+
+
+def test_the_batches_that_are_kept_are_counted_without_the_gaps(kit, log):
+    directory, _ = log
+    found = scan(directory / name_of(2))
+    kit.flip(found.path, found.unit(1).offset + 40)
+    (done,) = recover(directory).rewritten
+    assert (done.batches, done.gaps) == (len(found) - 1, 1)
+
+
+@pytest.mark.parametrize("care", [recover, compact])
+def test_a_full_disk_leaves_the_log_and_no_half_file_and_names_the_segment(kit, log, monkeypatch, care):
+    directory, _ = log
+    if care is recover:
+        kit.flip(directory / name_of(2), scan(directory / name_of(2)).unit(1).offset + 40)
+    before = {path.name: path.read_bytes() for path in directory.glob("*.arrows")}
+    room = [1000]
+
+    def full(self, fd, data):
+        room[0] -= len(data)
+        if room[0] < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return os.write(fd, data)
+
+    monkeypatch.setattr(SystemFiles, "write", full)
+    with pytest.raises(OSError, match="No space") as raised:
+        care(directory)
+    assert raised.value.filename == str(directory / name_of(2 if care is recover else 1))
+    assert {path.name: path.read_bytes() for path in directory.glob("*.arrows")} == before
+    assert not list(directory.glob("*.partial*"))
+
+
+@pytest.mark.parametrize("care", [recover, compact])
+def test_what_a_killed_run_left_is_removed_by_the_next(log, care):
+    directory, _ = log
+    left = [directory / f"{name_of(2)}.partial", directory / f"{name_of(2)}.partial.index"]
+    mine = directory / "notes.partial"
+    for path in (*left, mine):
+        path.write_text("half")
+    care(directory)
+    assert [path.exists() for path in (*left, mine)] == [False, False, True]
+
+
+def test_a_lock_that_cannot_be_written_is_said_of_the_folder(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space") as raised:
+        DirectoryLock(tmp_path)
+    assert raised.value.filename == str(tmp_path)
