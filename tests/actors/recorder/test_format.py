@@ -7,9 +7,11 @@ If a change makes either fail, it is a new format version, not a change of this 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import zlib
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import polars as pl
@@ -19,7 +21,7 @@ import pytest
 from tickloom.actors.recorder.care import verify
 from tickloom.actors.recorder.export import export
 from tickloom.actors.recorder.reader import LogReader
-from tickloom.messages.control import Healed, Rejects, SessionStarted, SessionStopped, Unhealed
+from tickloom.messages.control import AnyControl, Healed, Rejects, SessionStarted, SessionStopped, Unfamiliar, Unhealed
 from tickloom.messages.intake import Frames
 from tickloom.messages.records import FORMAT
 
@@ -35,6 +37,18 @@ def copied(tmp_path):
 
 def expected(version):
     return [json.loads(line) for line in (FIXTURES / version / "expected.jsonl").read_text().splitlines()]
+
+
+def test_every_record_that_may_be_in_a_log_is_on_the_page():
+    page = (Path(__file__).parents[3] / "docs" / "log-format.md").read_text()
+    table = page.split("### Records")[1].split("###")[0]
+    said = {
+        name
+        for line in table.splitlines()
+        for name in re.findall(r"`(\w+)`", line.split("|")[1] if "|" in line else "")
+    }
+    kinds = {kind.__struct_config__.tag for kind in get_args(AnyControl) if kind is not Unfamiliar}
+    assert said - {"record"} == kinds
 
 
 def test_there_is_a_log_of_every_version():
