@@ -278,7 +278,7 @@ class LogReader:
                 before = found.header.after_seq
                 what = f"it goes on after number {before}, but the segment before it ends with {ends}"
                 after = before is not None and (ends is None or before > ends)
-                what += ": what stood between them is missing" if after else ": it is a copy, or in another's place"
+                what += ": what stood between them is missing here" if after else ": it is a copy, or out of place"
                 yield OutOfPlace(found.path, found.number, what)
             if len(found):
                 ends, known = found.last_seq, True
