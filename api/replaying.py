@@ -65,7 +65,7 @@ def replay(
     try:
         run.start()
         items: Iterable[Numbered] = run.items(raw=verify, max_rows=batch_rows)
-        verifier = Verifier(str(log)) if verify else None
+        verifier = Verifier(str(log), run.before) if verify else None
         if verifier is not None:
             items = verifier.check(items)
         run.feed(

@@ -3,7 +3,7 @@
 Frame by frame the rows are equal, but for one thing. While a connection is replaced by another, both deliver, and a
 print that came on both is recorded once. There the columns hold fewer rows than the frames; what must hold instead
 is that each (contract, stamp, price, size, side) was recorded as often as the connection that delivered it most
-often did.
+often did; and no more often, where the log is read from within such a time, since what came before is not known.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from tickloom.actors.connection.decode import Decoder
 from tickloom.errors import LogDamagedError
-from tickloom.messages.control import Disconnected, Subscribed
+from tickloom.messages.control import AnyControl, Connected, Disconnected, SessionStarted, Subscribed
 from tickloom.messages.intake import Frames, Numbered
 from tickloom.messages.market import NS, IntArray, Prints, as_float64, as_int64, as_list
 
@@ -26,14 +26,23 @@ Row: TypeAlias = tuple[Any, ...]
 LINGER_NS: Final = 15 * NS
 """How long after the old connection has gone the new one may still bring what the old one had brought."""
 
+HANDOVER_NS: Final = 15 * NS
+"""How long after a connection was subscribed the one that it replaces may still be there."""
+
 
 class _Overlap:
-    """Two connections side by side: what each delivered, and what was recorded of both."""
+    """Two connections side by side: what each delivered, and what was recorded of both.
 
-    def __init__(self) -> None:
+    Args:
+        ends_ns: the receipt up to which it goes; None: not known yet.
+        cut: it began before what is read, so one may bring what the other had brought and is recorded there.
+    """
+
+    def __init__(self, ends_ns: int | None = None, *, cut: bool = False) -> None:
         self.delivered: dict[str, Counter[Row]] = {}
         self.recorded: Counter[Row] = Counter()
-        self.ends_ns: int | None = None
+        self.ends_ns = ends_ns
+        self._cut = cut
 
     def add(self, source: str, raw: Iterable[Row], recorded: Iterable[Row]) -> None:
         self.delivered.setdefault(source, Counter()).update(raw)
@@ -44,18 +53,33 @@ class _Overlap:
         wanted: Counter[Row] = Counter()
         for counts in self.delivered.values():
             wanted |= counts
+        if self._cut:
+            return next(iter(self.recorded - wanted), None)
         return next((row for row in wanted | self.recorded if wanted[row] != self.recorded[row]), None)
 
 
 class Verifier:
-    """Goes along a log and raises where frames and columns disagree. `frames` counts what was compared."""
+    """Goes along a log and raises where frames and columns disagree. `frames` counts what was compared.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        name: what to call the log.
+        before: the records in force where what is checked begins.
+    """
+
+    def __init__(self, name: str, before: Iterable[AnyControl] = ()) -> None:
         self._name = name
         self._decoder = Decoder(0)
         self._connections: set[tuple[str, int]] = set()
         self._overlap: _Overlap | None = None
         self.frames = 0
+        market = [each for each in before if isinstance(each, Connected | Subscribed) and each.hub == "market"]
+        up = next((each.connection for each in market if isinstance(each, Connected)), None)
+        # what was subscribed on a connection before the one that is up is of the past
+        seen = [each for each in market if up is not None and each.connection >= up]
+        self._connections.update((each.hub, each.connection) for each in seen)
+        taking_over = [each.recv_ns for each in seen if each.connection > 1]
+        if taking_over:
+            self._overlap = _Overlap(max(taking_over) + HANDOVER_NS + LINGER_NS, cut=True)
 
     def check(self, items: Iterable[Numbered]) -> Iterator[Numbered]:
         """Yield `items`, read with their payloads, unchanged.
@@ -74,6 +98,11 @@ class Verifier:
                         self._overlap = _Overlap()
                     self._overlap.ends_ns = None  # another one began before the last was over
                 self._connections.add((item.hub, item.connection))
+            elif isinstance(item, Connected):
+                self._connections.add((item.hub, item.connection))
+            elif isinstance(item, SessionStarted):
+                self._close()  # whatever the session before had open ended with it
+                self._connections.clear()
             elif isinstance(item, Disconnected):
                 self._connections.discard((item.hub, item.connection))
                 if self._overlap is not None and item.hub == "market":
