@@ -4,6 +4,9 @@ Two witnesses of the live bars exist. The checkpoint that a session leaves besid
 contract, the chain of SHA-256 links over its final bars: carried on over the rest of the log it must end where the
 replay's ends, and it does only if every bar before it is the same. And the Parquet files that the session wrote hold
 the bars themselves: each must be among the replay's, so the first that differs is named, with what differs in it.
+
+Where retention removed the beginning of a log, its prints are in the live bars and not in the replay's. There the
+chains say nothing, and of the files those bars are compared that no removed print can be in.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
@@ -27,12 +31,13 @@ from tickloom.actors.recorder.reader import LogReader
 from tickloom.actors.sinks.parquet import contract_of
 from tickloom.beginning import session_name
 from tickloom.config.settings import settings_from
+from tickloom.config.timeframes import Timeframe
 from tickloom.errors import LogDamagedError, UsageError
 from tickloom.logged import starts_of
 from tickloom.messages.bars import BarFlag
 from tickloom.messages.control import SessionStarted, SessionStopped
-from tickloom.messages.intake import Numbered, received
-from tickloom.messages.market import NS
+from tickloom.messages.intake import Frames, Numbered, received
+from tickloom.messages.market import NS, as_int64
 from tickloom.recovery import Folds, fingerprint, newest_of, recover
 
 NAMES: Final = ("open_time", "close_time", "open", "high", "low", "close", "volume", "trades", "vwap", "buy_volume",
@@ -139,8 +144,7 @@ def _live_chains(reader: LogReader, notes: list[str]) -> tuple[dict[Key, Chain],
     if found is None:
         notes.append("no checkpoint fits the log, so no chain of live bars was compared")
         return None
-    header = reader.segments[0].header
-    if header is not None and header.after_seq is not None:
+    if _beheaded(reader):
         notes.append("the log's beginning was removed, and the live chains began with it: they were not compared")
         return None
     states = recover(reader, settings, paths).states
@@ -150,6 +154,12 @@ def _live_chains(reader: LogReader, notes: list[str]) -> tuple[dict[Key, Chain],
         end = SessionStopped(recv_ns=received(last, -1), reason="the log ends here")
         states = folds.step(states, [Numbered(reader.last_seq + 1, end)])
     return chains_of(states), found.last_seq, chains_of(found)
+
+
+def _beheaded(reader: LogReader) -> bool:
+    """Whether the log goes on after something that is not there any more."""
+    header = reader.segments[0].header
+    return header is not None and header.after_seq is not None
 
 
 # --- files ------------------------------------------------------------
@@ -190,15 +200,67 @@ def _compare_files(
         and (against is not None or len(folders) == 1)
     )
     built = {timeframe for timeframe, _ in chains}
+    whole_from = None
+    if _beheaded(reader):
+        lateness = settings_from(starts[-1].settings, ignore_unknown=True).session.lateness_ms * NS // 1000
+        whole_from = _whole_from(reader, {contract for _, contract in found}, lateness)
+        notes.append(
+            "the log's beginning was removed: of the bars in files those were compared that begin more than the "
+            "lateness allowed after the first print that is left of their contract, and none that count ticks or volume"
+        )
     count = bars = 0
     for key in sorted(found.keys() | (chains.keys() if complete else set())):
         timeframe, contract = key
-        if timeframe in built:
-            paths = found.get(key, [])
-            live = [row for path in paths for row in _rows(parquet.ParquetFile(path).read())]
-            _compare_rows(reader.path, key, live, _rows(table(contract, timeframe)), complete=complete)
-            count, bars = count + len(paths), bars + len(live)
+        if timeframe not in built or (whole_from is not None and Timeframe.parse(timeframe).is_activity):
+            continue
+        paths, made = found.get(key, []), table(contract, timeframe)
+        live, replayed = [row for path in paths for row in _rows(_read(path, made.schema))], _rows(made)
+        if whole_from is not None:
+            since = whole_from.get(contract)
+            live, replayed = (
+                [row for row in rows if since is not None and row[0] > since] for rows in (live, replayed)
+            )
+        _compare_rows(reader.path, key, live, replayed, complete=complete)
+        count, bars = count + len(paths), bars + len(live)
     return count, bars
+
+
+def _whole_from(reader: LogReader, contracts: set[str], lateness_ns: int) -> dict[str, int]:
+    """Return for contracts the stamp (ns UTC) after which no print lies that came before the first one in the log.
+
+    One that is not named has no print in the log.
+    """
+    found: dict[str, int] = {}
+    for numbered in reader.items():
+        prints = numbered.item.prints if isinstance(numbered.item, Frames) else None
+        if prints is None:
+            continue
+        numbers, places = np.unique(as_int64(prints.contract), return_index=True)
+        for number, place in zip(numbers.tolist(), places.tolist(), strict=True):
+            found.setdefault(prints.contracts[number], int(prints.ts_ns[place]) + lateness_ns)
+        if contracts <= found.keys():
+            break
+    return found
+
+
+def _read(path: Path, like: pa.Schema) -> pa.Table:
+    """Return the bars of a file, in the columns that are compared.
+
+    Raises:
+        LogDamagedError: it is no file of bars.
+    """
+    try:
+        found = parquet.ParquetFile(path).read()
+        missing = [name for name in NAMES if name not in found.column_names]
+        if not missing:
+            return found.select(NAMES).cast(pa.schema([like.field(name) for name in NAMES]))
+        what = f"it has no column {missing[0]}"
+    except (pa.ArrowException, OSError) as error:
+        what = str(error).splitlines()[0].rstrip(".")
+    raise LogDamagedError(
+        f"{path}: this file cannot be compared, it does not read as bars ({what}): move it away and verify by what is "
+        "left, or have `tickloom replay LOG --out` write the bars anew"
+    )
 
 
 def _out_of(start: SessionStarted) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from tickloom.actors.recorder.segment import segments_in
 from tickloom.comparing import Verified, chains_of, compare
 from tickloom.config.settings import Settings
 from tickloom.errors import UsageError
@@ -86,7 +87,8 @@ def replay(
 
 def _bars(run: Pass, settings: Settings | None, against: Path | None) -> Verified:
     """Compare the bars with the live ones, where there is sense in that."""
-    if run.cancelled or run.from_ns is not None or run.to_ns is not None or settings is not None:
+    one = run.reader.path.is_file() and len(segments_in(run.reader.path.parent)) > 1
+    if run.cancelled or run.from_ns is not None or run.to_ns is not None or one or settings is not None:
         why = "only part of the log was replayed" if settings is None else "it was replayed by other settings"
         return Verified(notes=(f"{why}, so the bars were not compared with those of the session",))
     return compare(run.reader, chains_of(run.engine.states()), run.engine.table, against)

@@ -258,3 +258,68 @@ def test_bars_by_activity_agree_where_stamps_go_back_and_open_times_with_them(tm
     assert result.table("OIL", "10t").equals(closed)
     assert result.verified is not None
     assert (result.verified.bars, result.verified.notes) == (session.summary.bars, ())
+
+
+def test_where_retention_removed_the_beginning_those_bars_in_files_are_compared_that_no_removed_print_can_be_in(
+    write_tape: Callable[..., Path], tmp_path: Path
+) -> None:
+    log, out = write_tape(tmp_path / "log", 60, batch_rows=20, segment_bytes=9000), tmp_path / "out"
+    tickloom.replay(log, timeframes=["1s", "1m", "7t"], out=out)
+    segments = sorted(log.glob("*.arrows"))
+    segments[0].unlink()
+    with LogReader(log) as reader:
+        low, high = reader.time_range or (0, 0)
+    verified = tickloom.replay(log, timeframes=["1s", "1m", "7t"], verify=True, against=out).verified
+    assert verified is not None
+    assert verified.bars == high // NS - low // NS - 10, "all but those within the ten seconds a print may come late"
+    assert any("the log's beginning was removed: of the bars in files" in note for note in verified.notes)
+
+    def change(at: int) -> Callable[[pa.Table], pa.Table]:
+        def changed(table: pa.Table) -> pa.Table:
+            volume = [each + (i == at) for i, each in enumerate(table["volume"].to_pylist())]
+            return table.set_column(table.column_names.index("volume"), table.schema.field("volume"), pa.array(volume))
+
+        return changed
+
+    (path,) = files_of(out, "1s")
+    rewrite(path, change(0))
+    assert tickloom.replay(log, timeframes=["1s"], verify=True, against=out).verified is not None
+    rewrite(path, change(59))
+    with pytest.raises(tickloom.LogDamagedError, match="the replay has volume"):
+        tickloom.replay(log, timeframes=["1s"], verify=True, against=out)
+
+
+def test_of_one_segment_of_a_log_no_bars_are_compared(write_tape: Callable[..., Path], tmp_path: Path) -> None:
+    log, out = write_tape(tmp_path / "log", 40, batch_rows=20, segment_bytes=9000), tmp_path / "out"
+    tickloom.replay(log, out=out)
+    verified = tickloom.replay(sorted(log.glob("*.arrows"))[1], verify=True, against=out).verified
+    assert verified is not None
+    assert verified.bars == 0
+    assert "only part of the log was replayed" in verified.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:100]), "Parquet"),
+        (lambda path: path.write_bytes(b""), "size is 0 bytes"),
+        (lambda path: rewrite(path, lambda table: table.drop(["close"])), "it has no column close"),
+        (
+            lambda path: rewrite(
+                path, lambda table: table.set_column(3, "open", pa.array(["dear"] * len(table), pa.string()))
+            ),
+            "dear",
+        ),
+    ],
+    ids=["cut", "empty", "column", "type"],
+)
+def test_a_file_of_bars_that_cannot_be_read_is_named(
+    spoil: Callable[[Path], object], words: str, copied: tuple[Path, Path]
+) -> None:
+    log, out = copied
+    path = files_of(out, "1s")[0]
+    spoil(path)
+    with pytest.raises(tickloom.LogDamagedError, match=words) as caught:
+        tickloom.replay(log, verify=True, against=out)
+    assert str(caught.value).startswith(f"{path}: this file cannot be compared")
+    assert "move it away" in str(caught.value)
