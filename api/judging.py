@@ -19,7 +19,7 @@ from tickloom.actors.sinks.shell import rejects_table
 from tickloom.actors.validation.fold import ValidationFold, ValidationState
 from tickloom.config.fields import SettingsError, nearest
 from tickloom.config.settings import Settings, settings_from
-from tickloom.logged import session_start, settings_of
+from tickloom.logged import hold_stretch, session_start, settings_of
 from tickloom.messages.control import SessionStopped
 from tickloom.messages.intake import Numbered
 from tickloom.messages.market import Reject
@@ -132,8 +132,10 @@ def judge(
     Raises:
         NoLog, DamagedLog: there is none, or it does not read back.
         SettingsError: the rules are wrong.
+        UsageError: there is nothing of the log between the two stamps.
     """
     with LogReader(log) as reader:
+        hold_stretch(reader, from_ns, to_ns)
         before = reader.context(from_ns=from_ns) if from_ns is not None else ()
         in_force = reader.context(from_ns=to_ns) if to_ns is not None else reader.context()
         recorded = settings_of(session_start(reader, before, in_force, from_ns))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Container, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -13,7 +14,7 @@ from tickloom.config.timeframes import parse_timeframes
 from tickloom.errors import UsageError
 from tickloom.messages.control import AnyControl, Midway, SessionStarted, SessionStopped, Subscribed
 from tickloom.messages.intake import Numbered, received
-from tickloom.messages.market import Instrument
+from tickloom.messages.market import NS, Instrument
 
 HISTORY_ROWS = 5_000_000
 """Bars a replay keeps of each contract and timeframe: a batch job wants them all, within reason."""
@@ -50,6 +51,34 @@ def contracts_of(records: Iterable[object]) -> set[str]:
         elif isinstance(record, Subscribed):
             found.add(record.contract)
     return found
+
+
+def hold_stretch(reader: LogReader, from_ns: int | None, to_ns: int | None) -> None:
+    """Hold that there is something of a log between two receipt stamps (ns UTC; None: open).
+
+    Raises:
+        UsageError: there is nothing, or the stretch ends before it begins.
+        DamagedLog: it does not read back where the stretch begins.
+    """
+    if from_ns is not None and to_ns is not None and from_ns >= to_ns:
+        raise UsageError(
+            f"the stretch from {_spelled(from_ns)} to {_spelled(to_ns)} is empty: it ends before it begins"
+        )
+    within = reader.time_range
+    if within is None or (from_ns is None and to_ns is None):
+        return
+    if next(reader.batches(("seq",), from_ns=from_ns, to_ns=to_ns), None) is None:
+        log = f"the log is from {_spelled(within[0])} to {_spelled(within[1])}"
+        raise UsageError(f"{reader.path} holds nothing in the stretch asked for: {log}")
+
+
+def _spelled(ns: int) -> str:
+    """Return ns UTC as it can be asked for again; what no calendar has stays a number."""
+    try:
+        when = datetime.fromtimestamp(ns // NS, UTC)
+    except (OverflowError, OSError, ValueError):
+        return f"{ns} ns"
+    return f"{when:%Y-%m-%dT%H:%M:%S}.{ns % NS // 1000:06d}Z"
 
 
 def session_start(

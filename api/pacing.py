@@ -7,6 +7,7 @@ closes its last day with a beat, and nobody wants to sit through the night for i
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
@@ -15,6 +16,7 @@ from typing import Final
 import numpy as np
 
 from tickloom.actors.recorder.slicing import slice_frames, slices
+from tickloom.errors import UsageError
 from tickloom.messages.intake import Frames, Numbered
 from tickloom.messages.market import NS, as_int64
 
@@ -27,8 +29,22 @@ RECORD_S: Final = 1.0
 ASK_S: Final = 0.1
 """How often we ask whether to go on."""
 
+FASTEST: Final = 1e9
+"""Largest speed there is a pace for: at that a year takes 32 ms. Faster is without any, which is infinite."""
+
 CHUNK: Final = 1024
 """Frames looked at together, at most."""
+
+
+def hold_speed(speed: float) -> float:
+    """Return a speed that there is a pace for, or that is infinite.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if speed == math.inf or 0 < speed <= FASTEST:
+        return speed
+    raise UsageError(f"there is no speed {speed:g}: it is above 0 and at most {FASTEST:g}, or infinite (max)")
 
 
 def paced(
@@ -44,7 +60,7 @@ def paced(
 
     Args:
         items: of a log, in order.
-        speed: a factor on the time between receipts.
+        speed: a factor on the time between receipts, that `hold_speed` takes; not infinite.
         cancelled: asked while waiting; True ends the wait, and what is left comes without any.
         anew: asked before frames; True: they are due at once, and what follows is reckoned from them.
         monotonic, sleep: time (s).

@@ -23,7 +23,7 @@ from tickloom.config.timeframes import parse_timeframes
 from tickloom.days import Days
 from tickloom.engine import Engine
 from tickloom.errors import UsageError
-from tickloom.logged import contracts_of, known_before, session_start, settings_of, starts_of, told_of
+from tickloom.logged import contracts_of, hold_stretch, known_before, session_start, settings_of, starts_of, told_of
 from tickloom.messages.control import Gap, SessionStarted, SessionStopped, Subscribed
 from tickloom.messages.intake import Frames, Numbered, received
 from tickloom.messages.market import Instrument
@@ -116,6 +116,7 @@ class Pass:
         self.reader = LogReader(log)
         self._replacement: Replacement | None = None
         try:
+            hold_stretch(self.reader, from_ns, to_ns)
             # a log whose beginning retention removed says in its first segment's header what was in force there
             if from_ns is not None:
                 self.before = self.reader.context(from_ns=from_ns)

@@ -18,7 +18,7 @@ from tickloom.errors import TickloomError, UsageError
 from tickloom.gate import Gate
 from tickloom.messages.intake import Numbered, received
 from tickloom.messages.reports import Statistics
-from tickloom.pacing import paced
+from tickloom.pacing import hold_speed, paced
 from tickloom.passing import Pass, Replay
 from tickloom.streams import BarStream
 from tickloom.supervision.faults import FaultPlan
@@ -42,9 +42,9 @@ class Playback:
     ```
 
     Args: log: its folder, or one segment. timeframes: what to build; by default what the recorded session built.
-    speed: a factor on the time between receipts; infinite: as fast as possible. from_ns, to_ns: receipt stamps (ns
-    UTC) between which to play. out: folder for Parquet files. settings: others than the recorded session's. paused:
-    begin so, for who wants to subscribe first. faults: faults to inject, for tests.
+    speed: a factor on the time between receipts, up to 1e9; infinite: as fast as possible. from_ns, to_ns: receipt
+    stamps (ns UTC) between which to play. out: folder for Parquet files. settings: others than the recorded session's.
+    paused: begin so, for who wants to subscribe first. faults: faults to inject, for tests.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Playback:
         self._make: Callable[[], Pass] = lambda: Pass(
             log, timeframes=timeframes, from_ns=from_ns, to_ns=to_ns, out=out, settings=settings, faults=faults
         )
-        self._speed = speed
+        self._speed = hold_speed(speed)
         self._gate = Gate(shut=paused)
         self._pass: Pass | None = None
         self._thread: threading.Thread | None = None

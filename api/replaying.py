@@ -12,7 +12,7 @@ from tickloom.comparing import Verified, chains_of, compare
 from tickloom.config.settings import Settings
 from tickloom.errors import UsageError
 from tickloom.messages.intake import Numbered
-from tickloom.pacing import paced
+from tickloom.pacing import hold_speed, paced
 from tickloom.passing import BATCH_ROWS, Pass, Replay
 from tickloom.supervision.faults import FaultPlan
 from tickloom.verifying import Verifier
@@ -41,7 +41,7 @@ def replay(
     Args:
         log: its folder, or one segment.
         timeframes: what to build; by default what the recorded session built.
-        speed: a factor on the time between receipts; infinite: as fast as possible.
+        speed: a factor on the time between receipts, up to 1e9; infinite: as fast as possible.
         from_ns, to_ns: receipt stamps (ns UTC) between which to replay.
         out: folder for Parquet files. Those of the log's own sessions in it are replaced once the replay is done.
         verify: decode the raw frames again and compare with the columns that were recorded; then, if it is a whole log
@@ -62,6 +62,7 @@ def replay(
     """
     if against is not None and not verify:
         raise UsageError("files are compared with a replay that verifies: ask for that as well")
+    hold_speed(speed)
     run = Pass(log, timeframes=timeframes, from_ns=from_ns, to_ns=to_ns, out=out, settings=settings, faults=faults)
     try:
         run.start()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from math import inf, isfinite
+from math import inf
 
 from tickloom.errors import UsageError
 from tickloom.messages.market import NS
+from tickloom.pacing import FASTEST
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -35,7 +36,7 @@ def speed(text: str, option: str) -> float:
     """Return a factor on the time between receipts; `max` is infinite.
 
     Raises:
-        UsageError: it is neither `max` nor a number above 0.
+        UsageError: it is neither `max` nor a number above 0, or larger than there is a pace for.
     """
     if text == "max":
         return inf
@@ -43,8 +44,8 @@ def speed(text: str, option: str) -> float:
         factor = float(text)
     except ValueError:
         factor = 0.0
-    if not (factor > 0 and isfinite(factor)):
-        raise UsageError(f"{option} {text}: write max, or a number above 0 like 1 or 60")
+    if not 0 < factor <= FASTEST:
+        raise UsageError(f"{option} {text}: write max, or a number above 0 and at most {FASTEST:g}, like 1 or 60")
     return factor
 
 

@@ -12,8 +12,9 @@ import typer
 from tickloom.actors.recorder.care import Inspection, SegmentReport, Verification, inspect, verify
 from tickloom.actors.recorder.compaction import compact
 from tickloom.actors.recorder.export import export
-from tickloom.actors.recorder.reader import TornTail
+from tickloom.actors.recorder.reader import LogReader, TornTail
 from tickloom.actors.recorder.repair import Rewritten, recover
+from tickloom.logged import hold_stretch
 from tickloom.scripts import progress
 from tickloom.scripts.arguments import moment, spelled
 from tickloom.scripts.output import DAMAGED, fields, result, size
@@ -173,13 +174,10 @@ def export_(
         raise typer.BadParameter(
             f"{target}: name it *.parquet, *.csv or *.jsonl, or give --format", param_hint="target"
         )
-    done = export(
-        log,
-        target,
-        format=None if format_ is None else format_.value,
-        from_ns=moment(since, "--from"),
-        to_ns=moment(until, "--to"),
-    )
+    from_ns, to_ns = moment(since, "--from"), moment(until, "--to")
+    with LogReader(log) as reader:
+        hold_stretch(reader, from_ns, to_ns)
+    done = export(log, target, format=None if format_ is None else format_.value, from_ns=from_ns, to_ns=to_ns)
     what = "lines" if done.format == "jsonl" else "prints"
     text = {"file": f"{done.path} ({done.format})", what: done.rows, "size": size(done.size)}
     result(done, as_json=as_json, text=fields(text))

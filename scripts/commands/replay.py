@@ -66,7 +66,7 @@ def replay(
         with shown("replay", "bytes") as told:
             result = tickloom.replay(
                 log,
-                timeframes=timeframes.split(",") if timeframes else None,
+                timeframes=timeframes,
                 speed=speed_of(speed, "--speed"),
                 from_ns=moment(since, "--from"),
                 to_ns=moment(until, "--to"),

@@ -16,9 +16,11 @@ from tickloom.actors.recorder.reader import LogReader
 from tickloom.actors.recorder.repair import recover
 from tickloom.actors.recorder.segment import name_of
 from tickloom.comparing import chains_of
+from tickloom.judging import judge
 from tickloom.logged import session_start, settings_of
 from tickloom.messages.intake import Frames
 from tickloom.messages.market import NS
+from tickloom.pacing import FASTEST
 from tickloom.recovery import recover as come_to
 from tickloom.supervision.faults import FaultPlan
 
@@ -162,3 +164,57 @@ def test_a_log_without_beats_tells_each_change_of_the_clocks_once_also_when_who_
         (int(dt.datetime(2024, 11, 3, 7, tzinfo=dt.UTC).timestamp()) * NS, False),
         (int(dt.datetime(2025, 3, 9, 8, tzinfo=dt.UTC).timestamp()) * NS, True),
     ]
+
+
+Ask = Callable[..., object]
+
+
+def judged(log: Path, **stretch: int) -> object:
+    rules = log.parent / "rules.toml"
+    rules.write_text("[validation]\n")
+    return judge(log, rules, **stretch)
+
+
+def played(log: Path, **stretch: int) -> object:
+    with tickloom.Playback(log, speed=float("inf"), **stretch) as playback:
+        return playback.wait()
+
+
+@pytest.mark.parametrize("ask", [tickloom.replay, played, judged])
+def test_a_stretch_in_which_there_is_nothing_is_said_so_with_what_there_is(ask: Ask, log: Path) -> None:
+    for stretch in (
+        {"from_ns": T0 + 2 * NS, "to_ns": T0 + NS},
+        {"from_ns": T0, "to_ns": T0},
+        {"from_ns": 5, "to_ns": 1},
+    ):
+        with pytest.raises(tickloom.UsageError, match="is empty: it ends before it begins"):
+            ask(log, **stretch)
+    for stretch in (
+        {"from_ns": T0 + (SECONDS + 1) * NS},
+        {"to_ns": T0},
+        {"from_ns": T0 + 1, "to_ns": T0 + 2},
+        {"from_ns": 10**20},
+    ):
+        with pytest.raises(
+            tickloom.UsageError,
+            match=r"holds nothing in .*the log is from 2025-11-24T13:13:20.000000Z to 2025-11-24T13:14:",
+        ):
+            ask(log, **stretch)
+    assert ask(log, from_ns=T0 + NS, to_ns=T0 + 2 * NS) is not None
+
+
+@pytest.mark.parametrize("speed", [0, -1, float("nan"), float("-inf"), 1e300, 1e10])
+def test_a_speed_there_is_no_pace_for_is_refused(speed: float, log: Path) -> None:
+    for ask in (tickloom.replay, tickloom.Playback):
+        with pytest.raises(tickloom.UsageError, match=r"there is no speed .*: it is above 0 and at most 1e"):
+            ask(log, speed=speed)
+
+
+def test_at_the_largest_speed_there_is_a_log_is_replayed(log: Path) -> None:
+    assert tickloom.replay(log, speed=FASTEST).summary.ticks == SECONDS * 10
+
+
+@pytest.mark.parametrize("timeframes", ["", ",", []])
+def test_a_replay_of_no_timeframe_is_refused(timeframes: list[str] | str, log: Path) -> None:
+    with pytest.raises(ValueError, match="no timeframe given: name at least one"):
+        tickloom.replay(log, timeframes=timeframes)

@@ -45,7 +45,7 @@ def test_speeds() -> None:
     assert speed("60", "--speed") == 60.0
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "fast", ""])
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "1e300", "fast", ""])
 def test_what_is_no_speed_is_refused_by_option(text: str) -> None:
     with pytest.raises(UsageError, match=r"--speed .*: write max, or a number above 0"):
         speed(text, "--speed")

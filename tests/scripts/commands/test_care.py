@@ -83,6 +83,18 @@ def test_export_writes_a_stretch_as_csv(log: str, tickloom: Tickloom) -> None:
     )  # fmt: skip
 
 
+def test_export_of_a_stretch_in_which_there_is_nothing_says_what_there_is_and_writes_no_file(
+    log: str, tickloom: Tickloom, tmp_path: Path
+) -> None:
+    turned = tickloom("log", "export", log, "t.csv", "--from", "2025-11-21T12:00:04", "--to", "2025-11-21T12:00:04")
+    assert turned.code == 2
+    assert "it ends before it begins" in turned.err[-1]
+    outside = tickloom("log", "export", log, "t.csv", "--from", "2035-01-01")
+    assert outside.code == 2
+    assert "the log is from 2025-" in outside.err[-1]
+    assert not list(tmp_path.rglob("t.csv*"))
+
+
 def test_export_writes_everything_as_json_lines(log: str, tickloom: Tickloom) -> None:
     done = tickloom("log", "export", log, "t.jsonl")
     lines = [json.loads(line) for line in Path("t.jsonl").read_text().splitlines()]
