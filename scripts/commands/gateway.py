@@ -13,6 +13,9 @@ HELP: Final = """Serve an emulated ProjectX gateway: REST and both hubs, with a 
 When it listens it prints one line of JSON with its addresses. GATEWAY_USER and GATEWAY_KEY name the account (demo,
 demo-key). Ctrl-C ends it.
 
+A log is played from half a second after the first subscription to trades on (--no-hold: at once), each tick stamped
+anew. Quotes and depth are made from its prints, as the model's are.
+
 Examples:
 
 ```sh

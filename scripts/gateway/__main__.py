@@ -36,9 +36,16 @@ def gateway(
     coalesce_ms: Annotated[float, typer.Option(help="Trades gather for so long before they are sent.")] = 0.0,
     rate_limits: Annotated[bool, typer.Option(help="429 as documented.")] = True,
     user_event_s: Annotated[float, typer.Option(help="Seconds between two events of the user hub.")] = 1.0,
-    from_log: Annotated[Path | None, typer.Option(help="Play this log's ticks instead of the model's.")] = None,
+    from_log: Annotated[
+        Path | None,
+        typer.Option(help="Play this log's ticks instead of the model's; quotes and depth are made from them."),
+    ] = None,
     speed: Annotated[float, typer.Option(help="How many times faster than recorded.")] = 1.0,
     keep_stamps: Annotated[bool, typer.Option(help="Leave the recorded stamps on the ticks.")] = False,
+    hold: Annotated[
+        bool,
+        typer.Option(help="Begin to play the log half a second after the first subscription to trades, not at once."),
+    ] = True,
     chaos: Annotated[Path | None, typer.Option(help="JSON or TOML file of fault switches.")] = None,
     with_parent: Annotated[bool, typer.Option(help="Stop when the starting process ends.")] = False,
 ) -> None:
@@ -80,6 +87,7 @@ def gateway(
                 start_ns=time.time_ns(),
                 speed=speed,
                 keep_stamps=keep_stamps,
+                hold=hold,
                 damaged=_tell,
             )
             raise typer.Exit(run_gateway(settings, market=market))

@@ -137,6 +137,7 @@ class Engine:
             elif contract not in connection.trades:
                 ledger = connection.ledgers.setdefault(contract, Ledger(contract))
                 connection.trades[contract] = TradeSubscription(Cursor(self.market.last(contract) + 1), ledger)
+                self.market.begin()
         else:
             target = QUOTE if method.endswith("Quotes") else DEPTH
             if not subscribe:

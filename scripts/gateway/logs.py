@@ -1,7 +1,8 @@
 """The ticks of a message log as a source to play back.
 
 Prints come in their order of arrival, paced by their receipt; contracts are those the log says were subscribed, with
-the instruments it gives for them. Where the log turns out damaged the playback ends, and says so.
+the instruments it gives for them. Where the log turns out damaged the playback ends, and says so. Quotes and depth
+are synthesized from the prints: those in the log's raw frames are not served.
 """
 
 from __future__ import annotations
@@ -28,12 +29,20 @@ def instruments_of(reader: LogReader) -> tuple[Instrument, ...]:
 
 
 def ticks_of(reader: LogReader, damaged: Callable[[LogError], None]) -> Iterator[RecordedTick]:
-    """Yield every print of the log. Damage ends it early, after `damaged` was called with what is wrong."""
+    """Yield every print of the log. Damage ends it early, after `damaged` was called with what is wrong.
+
+    Raises:
+        LogError: the log is damaged before its first print.
+    """
+    begun = False
     try:
         for numbered in reader.items():
             if isinstance(numbered.item, Frames) and numbered.item.prints is not None:
+                begun = True
                 yield from _prints(numbered.item)
     except LogError as error:
+        if not begun:
+            raise
         damaged(error)
 
 
@@ -52,9 +61,10 @@ def market_from_log(
     start_ns: int,
     speed: float = 1.0,
     keep_stamps: bool = False,
+    hold: bool = False,
     damaged: Callable[[LogError], None] = lambda error: None,
 ) -> FromRecording:
-    """Return a market that plays the log back; `reader` must stay open while it does.
+    """Return a market that plays the log back; `reader` must stay open while it does. `hold`: not before `begin`.
 
     Raises:
         LogError: the log is damaged before its first print.
@@ -63,4 +73,5 @@ def market_from_log(
     specs = [spec_from_instrument(instrument) for instrument in instruments_of(reader)]
     if not specs:
         raise ValueError("the log names no instrument, so there is nothing to serve")
-    return FromRecording(ticks_of(reader, damaged), specs, start_ns=start_ns, speed=speed, keep_stamps=keep_stamps)
+    ticks = ticks_of(reader, damaged)
+    return FromRecording(ticks, specs, start_ns=start_ns, speed=speed, keep_stamps=keep_stamps, hold=hold)

@@ -106,6 +106,9 @@ class ModelMarket:
         runs = (stream.advance(now_ns) for stream in self._streams.values())
         return [run for run in runs if run is not None]
 
+    def begin(self) -> None:
+        """Do nothing: the model runs whoever listens."""
+
     def prepare(self) -> None:
         """Compute one block that is needed soon, so that no tick waits for it between its stamp and the wire."""
         for stream in self._streams.values():

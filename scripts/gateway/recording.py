@@ -4,7 +4,7 @@ The source is any iterable of `RecordedTick` (or plain tuples) and `RecordedFram
 their receipt, frames by the offset at which they were received; `speed` divides the time between them. Trades are
 stamped anew with the time of their emission, so that a live client sees a live market, unless `keep_stamps` leaves
 them as recorded. Quotes and depth within recorded frames are passed on as they are; from ticks alone they are
-synthesized.
+synthesized. With `hold` nothing is played before `begin`, and the first tick a moment after it.
 
 What cannot be served (another contract, a price that is no number) is counted by reason in `skipped`. The past is
 kept for `window` ticks a contract.
@@ -32,6 +32,8 @@ AT_ONCE: Final = 50_000
 """Ticks taken from the source at most in one advance, however fast it is played."""
 SWEEP: Final = 100
 """Prints of one trade at most."""
+LEAD_NS: Final = SECOND_NS // 2
+"""How long after `begin` a playback that was held begins: a client subscribes to one contract after another."""
 
 
 class RecordedTick(NamedTuple):
@@ -61,12 +63,14 @@ TickSource: TypeAlias = Iterable[RecordedTick | RecordedFrame | tuple[int, str, 
 
 
 def spec_from_instrument(instrument: Instrument) -> ContractSpec:
-    """Return the gateway's view of an instrument that a log names."""
+    """Return the gateway's view of an instrument that a log names. An id of one word is its name and symbol as well."""
+    contract = instrument.contract
+    rest, _, _ = contract.rpartition(".")
     return ContractSpec(
-        instrument.contract,
-        instrument.name or instrument.contract.rsplit(".", 2)[-2],
-        instrument.description or instrument.contract,
-        instrument.symbol or instrument.contract.removeprefix("CON.").rpartition(".")[0],
+        contract,
+        instrument.name or rest.rpartition(".")[2] or contract,
+        instrument.description or contract,
+        instrument.symbol or rest.removeprefix("CON.") or contract,
         instrument.numerator,
         instrument.denominator,
         instrument.tick_value,
@@ -103,7 +107,7 @@ class _Past:
 
 
 class FromRecording:
-    """Plays `source` back for the contracts in `specs`; it begins with the first `advance`."""
+    """Plays `source` back for the contracts in `specs`, from the first `advance` on, or held until `begin`."""
 
     def __init__(
         self,
@@ -113,6 +117,7 @@ class FromRecording:
         start_ns: int,
         speed: float = 1.0,
         keep_stamps: bool = False,
+        hold: bool = False,
         window: int = 1_000_000,
     ) -> None:
         if not speed > 0:
@@ -123,6 +128,8 @@ class FromRecording:
         self._source: Iterator[Any] = iter(source)
         self._speed = speed
         self._keep = keep_stamps
+        self._held = hold
+        self._lead_ns = LEAD_NS if hold else 0
         self._begun_ns = 0
         self._newest = 0
         self._past = {spec.id: _Past(window, SecondBars(2 * DAY)) for spec in specs}
@@ -136,8 +143,12 @@ class FromRecording:
 
     def advance(self, now_ns: int) -> list[Run]:
         """Let time pass to `now_ns`; return the ticks that happened, in order."""
+        if self._held:
+            return []
         if not self._begun_ns:
-            self._begun_ns = now_ns
+            self._begun_ns = now_ns + self._lead_ns
+        if now_ns < self._begun_ns:
+            return []
         now_ns = self._newest = max(self._newest, now_ns // STEP_NS * STEP_NS)
         # infinity times nothing is no number
         reached = math.inf if math.isinf(self._speed) else (now_ns - self._begun_ns) * self._speed
@@ -230,6 +241,10 @@ class FromRecording:
             self.skipped["element"] += 1
             return None
 
+    def begin(self) -> None:
+        """Begin the playback, if it is held."""
+        self._held = False
+
     def prepare(self) -> None:
         """Do nothing: the source is read when it is due."""
 
@@ -284,6 +299,7 @@ class FromRecording:
         return {
             "source": "recording",
             "speed": self._speed,
+            "held": self._held,
             "finished": self.finished,
             "skipped": dict(self.skipped),
             "contracts": [

@@ -84,6 +84,9 @@ class Market(Protocol):
     def advance(self, now_ns: int) -> list[Run]:
         """Let time pass to `now_ns`; return the ticks that happened, in order."""
 
+    def begin(self) -> None:
+        """Somebody follows the trades of a contract: what was held until then may begin."""
+
     def prepare(self) -> None:
         """Get some of the work for the next `advance` done, when there is time for it (a millisecond at most)."""
 

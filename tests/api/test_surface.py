@@ -103,7 +103,7 @@ COMMANDS = {
     "log recover": "log json",
     "log compact": "log json",
     "log export": "log json",
-    "gateway": "port rate contracts from_log token_ttl chaos",
+    "gateway": "port rate contracts from_log hold token_ttl chaos",
     "top": "json",
     "doctor": "json",
     "config init": "",

@@ -6,13 +6,14 @@ import pytest
 
 from tickloom.actors.recorder.errors import DamagedLog
 from tickloom.actors.recorder.reader import LogReader
-from tickloom.actors.recorder.writer import LogWriter
+from tickloom.actors.recorder.writer import LogOptions, LogWriter
 from tickloom.messages.control import SessionStarted, SessionStopped
 from tickloom.messages.intake import Frames, Numbered
 from tickloom.messages.market import Instrument, Prints
 from tickloom.scripts.gateway.logs import instruments_of, market_from_log, ticks_of
 
 S = 10**9
+START_NS = 1_763_829_000 * S
 RECEIVED = 1_700_000_000 * S
 GOLD, SILVER = Instrument("CON.F.US.GCE.Z13", 1, 10), Instrument("CON.F.US.SIE.Z13", 1, 200)
 
@@ -71,17 +72,54 @@ def test_the_pace_is_that_of_the_receipt_so_a_rubbish_stamp_stops_nothing(log):
     assert market.ticks(GOLD.contract, 0, 39).price == [1300.0 + k / 10 for k in range(0, 80, 2)]
 
 
-def test_damage_ends_the_playback_and_is_told(log):
+def spoil(log, share):
+    """Write zeros over a part of the log, so much of the way through it."""
     (segment,) = log.glob("*.arrows")
     data = bytearray(segment.read_bytes())
-    middle = len(data) // 2
-    data[middle : middle + 64] = bytes(64)
+    at = int(len(data) * share)
+    data[at : at + 64] = bytes(64)
     segment.write_bytes(data)
+
+
+def test_damage_ends_the_playback_and_is_told(log, tmp_path):
+    copied = tmp_path / "copied"
+    with (
+        LogReader(log) as reader,
+        LogWriter(copied, session="s", options=LogOptions(batch_rows=10)) as writer,
+    ):
+        for item in reader.items(raw=True, max_rows=10):
+            writer.append([item], 0)
+    spoil(copied, 0.7)
     told = []
-    with LogReader(log, fresh=True) as reader:
-        list(ticks_of(reader, told.append))
-        torn = bool(reader.torn)
-    assert torn or [type(error) for error in told] == [DamagedLog]
+    with LogReader(copied, fresh=True) as reader:
+        played = list(ticks_of(reader, told.append))
+    assert 0 < len(played) < 80
+    assert [type(error) for error in told] == [DamagedLog]
+
+
+def test_a_log_that_is_damaged_before_its_first_print_is_not_served(log):
+    spoil(log, 0.5)
+    with LogReader(log, fresh=True) as reader, pytest.raises(DamagedLog):
+        market_from_log(reader, start_ns=0, damaged=never)
+    done = subprocess.run(command("--from-log", log), capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (5, "", 1)
+    assert "log recover" in done.stderr
+
+
+def test_a_client_that_comes_later_has_the_log_from_its_first_tick_on(log, play):
+    async def scenario(gateway):
+        await gateway.pass_time(30)
+        client = await gateway.hub()
+        for contract in (GOLD.contract, SILVER.contract):
+            await client.invoke("SubscribeContractTrades", contract)
+            await gateway.pass_time(0.2)
+        await gateway.pass_time(5, steps=50)
+        for k, contract in enumerate((GOLD.contract, SILVER.contract)):
+            await client.invoke("UnsubscribeContractTrades", contract)
+            assert [trade["price"] for trade in client.trades(contract)] == [1300.0 + i / 10 for i in range(k, 80, 2)]
+
+    with LogReader(log) as reader:
+        play(scenario, market=market_from_log(reader, start_ns=START_NS, hold=True, damaged=never))
 
 
 def test_a_log_without_instruments_cannot_be_served(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 
 from tickloom.messages.market import Instrument
 from tickloom.scripts.gateway.contracts import choose
-from tickloom.scripts.gateway.recording import FromRecording, RecordedFrame, RecordedTick, spec_from_instrument
+from tickloom.scripts.gateway.recording import LEAD_NS, FromRecording, RecordedFrame, RecordedTick, spec_from_instrument
 
 S = 10**9
 NOW = 1_763_829_000 * S
@@ -170,3 +170,25 @@ def test_an_instrument_of_a_log_becomes_a_contract():
     spec = spec_from_instrument(Instrument("CON.F.US.GCE.Z13", 1, 10, symbol="F.US.GCE", tick_value=10.0))
     assert (spec.id, spec.symbol_id, spec.tick_size, spec.tick_value) == ("CON.F.US.GCE.Z13", "F.US.GCE", 0.1, 10.0)
     assert spec_from_instrument(Instrument("CON.F.US.GCE.Z13", 1, 10)).symbol_id == "F.US.GCE"
+
+
+def test_an_id_of_one_word_is_name_and_symbol_as_well():
+    spec = spec_from_instrument(Instrument("ES", 1, 4))
+    assert (spec.id, spec.name, spec.symbol_id) == ("ES", "ES", "ES")
+    assert spec_from_instrument(Instrument("CON.F.US.GCE.Z13", 1, 10)).name == "GCE"
+    assert spec_from_instrument(Instrument("GCE.Z13", 1, 10)).name == "GCE"
+
+
+@pytest.mark.parametrize("speed", [1.0, math.inf])
+def test_a_playback_that_is_held_begins_a_moment_after_it_is_let_go_and_is_stamped_from_then_on(speed):
+    ticks = [RecordedTick(OLD + k * S, MNQ, 1.0 + k, 1, 0) for k in range(3)]
+    market = FromRecording(ticks, choose([MNQ]), start_ns=NOW, speed=speed, hold=True)
+    assert market.advance(NOW + 100 * S) == []
+    market.begin()
+    began = NOW + 200 * S
+    assert market.advance(began) == []
+    assert market.advance(began + LEAD_NS - 1) == []
+    assert [run.first for run in market.advance(began + LEAD_NS)] == [0]
+    market.advance(began + LEAD_NS + 2 * S)
+    assert market.ticks(MNQ, 0, 2).stamp[0] == began + LEAD_NS
+    assert market.finished
