@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from tickloom.actors.recorder.importing.ticks import ImportReport, import_ticks
+from tickloom.actors.recorder.importing.ticks import ImportReport, Product, import_ticks
 from tickloom.config.calendars import Calendar, find_calendar
 from tickloom.config.settings import Settings
 from tickloom.config.sources import load
@@ -29,10 +29,15 @@ def import_(
     ],
     log: Annotated[Path, typer.Option(help="Folder of the log to make. It must be new or empty.")],
     contract: Annotated[
-        str, typer.Option(help="Whose ticks they are. In a zip, {} stands for the end of each member's name.")
+        str,
+        typer.Option(
+            help="Whose ticks they are, where a file names several: one of them, or * for all. In a zip, {} stands for "
+            "the end of each member's name."
+        ),
     ],
     columns: Annotated[
-        str | None, typer.Option(help="Which column is what: time,price,size,side or time=NAME,price=3; - skips one.")
+        str | None,
+        typer.Option(help="Which column is what: time,price,size,side or time=NAME,price=3,contract=-; - skips one."),
     ] = None,
     timezone: Annotated[str, typer.Option(help="Zone of times without one, like America/Chicago.")] = "UTC",
     tick_size: Annotated[str | None, typer.Option(help="Like 0.25 or 1/32. Default: found from the prices.")] = None,
@@ -66,9 +71,15 @@ def import_(
     ```
     """
     settings = load(config).settings
-    known = settings.instrument_for(contract)
-    chosen = find_calendar(calendar, settings.calendars) if calendar else settings.calendar_for(contract)
-    _check_fit(settings, contract, chosen)
+    fixed = find_calendar(calendar, settings.calendars) if calendar else None
+
+    def product(name: str) -> Product:
+        chosen = fixed if fixed is not None else settings.calendar_for(name)
+        _check_fit(settings, name, chosen)
+        return Product(settings.instrument_for(name).tick_size or None, chosen.name, chosen.to_dict())
+
+    if contract != "*":
+        product(contract)  # whether its timeframes fit is said before anything is read
     say(f"reading {', '.join(map(str, files))}")
     with shown("writing", "ticks") as progress:
         report = import_ticks(
@@ -77,14 +88,13 @@ def import_(
             contract,
             columns=columns,
             timezone=timezone,
-            tick_size=tick_size or known.tick_size or None,
+            tick_size=tick_size,
             size_step=size_step,
             time_format=time_format,
             day=_date(day),
             drop_repeated_last=drop_repeated_last,
-            calendar=chosen.name,
             settings=_told(settings),
-            calendars={chosen.name: chosen.to_dict()},
+            product=product,
             replace=replace,
             progress=progress,
         )
@@ -118,6 +128,7 @@ def _text(report: ImportReport) -> str:
     sizes = {name: f"{step} (found)" if name in report.inferred else step for name, step in report.tick_size.items()}
     lines: dict[str, Any] = {
         "log": str(report.log),
+        "columns": report.columns,
         "ticks": report.ticks,
         "contracts": report.rows,
         "tick size": sizes,
@@ -127,6 +138,7 @@ def _text(report: ImportReport) -> str:
         "out of order": report.out_of_order,
         "ambiguous": report.ambiguous,
         "repeated rows dropped": report.dropped,
+        "of other contracts": report.others,
         "messages skipped": report.skipped,
     }
     return fields(lines)

@@ -36,10 +36,17 @@ SIDES = {
 """How a side may be written, in any case: words, their first letter, or the wire's numbers."""
 
 _SNIFF = 64 * 1024
+_SHOWN = 8
 
 
 class Ticks(msgspec.Struct, frozen=True):
-    """Ticks of one contract, in the order of the file. `recv_ns` is None when nobody noted receipt."""
+    """Ticks of one contract, in the order of the file.
+
+    Attributes:
+        recv_ns: None when nobody noted receipt.
+        row: where each stood among all that the file holds; None: there are no others.
+        base: how many ticks there were in the files before.
+    """
 
     contract: str
     ts_ns: IntArray
@@ -48,15 +55,31 @@ class Ticks(msgspec.Struct, frozen=True):
     side: IntArray
     recv_ns: IntArray | None = None
     ambiguous: int = 0
+    row: IntArray | None = None
+    base: int = 0
 
     def __len__(self) -> int:
         return len(self.price)
 
 
+class Table(msgspec.Struct, frozen=True):
+    """What a table held.
+
+    Attributes:
+        ticks: by contract, those that were asked for.
+        columns: the name of each role's column, or its number where there are no names.
+        others: ticks of contracts that were not asked for.
+    """
+
+    ticks: list[Ticks]
+    columns: dict[str, str]
+    others: int = 0
+
+
 class Layout(msgspec.Struct, frozen=True):
     """How a table is to be read; see `import_ticks`."""
 
-    columns: str = column_map.DEFAULT
+    columns: str | None = None
     zone: ZoneInfo = ZoneInfo("UTC")
     time_format: str = "auto"
     date: date | None = None
@@ -75,8 +98,8 @@ class _Sheet(msgspec.Struct, frozen=True):
     form: TimeFormat
 
 
-def read_csv(name: str, data: bytes, contract: str, layout: Layout) -> Ticks:
-    """Read the bytes of a CSV file.
+def read_csv(name: str, data: bytes, contract: str, layout: Layout) -> Table:
+    """Read the bytes of a CSV file: the ticks of `contract`, or of all that its column of contracts names with `*`.
 
     Raises:
         ImportFault: naming file, line, column, what stands there and what is wanted.
@@ -86,7 +109,7 @@ def read_csv(name: str, data: bytes, contract: str, layout: Layout) -> Ticks:
     if table is None:
         _find_fault(sheet, layout)
     cells = {role: table.column(str(place)).combine_chunks() for role, place in sheet.places.items()}
-    fine = all(not cells[role].null_count for role in sheet.places if role != "side")
+    fine = all(not cells[role].null_count for role in sheet.places if role not in ("side", "contract"))
     sides = _sides(cells["side"]) if "side" in cells else np.full(len(table), int(Side.UNKNOWN), np.int64)
     price = np.asarray(cells["price"].cast(pa.float64())) if fine else None
     size = _sizes(cells["size"], layout.size_step) if fine else None
@@ -96,16 +119,18 @@ def read_csv(name: str, data: bytes, contract: str, layout: Layout) -> Ticks:
         times = to_ns(cells["time"], sheet.form)
     except (ValueError, pa.ArrowException):
         _find_fault(sheet, layout)
-    return _in_utc(contract, times, price, size, sides, sheet.form, layout, lambda row: _line_of(sheet, row))
+    ticks = _in_utc(contract, times, price, size, sides, sheet.form, layout, lambda row: _line_of(sheet, row))
+    titles = {role: _title(sheet.header, place) for role, place in sheet.places.items()}
+    return _parted(name, ticks, cells.get("contract"), titles, lambda row: f"line {_line_at(sheet, row)}")
 
 
-def read_parquet(name: str, source: Any, contract: str, layout: Layout) -> Ticks:
+def read_parquet(name: str, source: Any, contract: str, layout: Layout) -> Table:
     """Read a Parquet file.
 
     Args:
         name: the file's name for messages.
         source: a path or a file.
-        contract: whose ticks they are.
+        contract: whose ticks they are, or `*` for all that its column of contracts names.
         layout: its columns and times.
 
     Raises:
@@ -121,8 +146,10 @@ def read_parquet(name: str, source: Any, contract: str, layout: Layout) -> Ticks
     except (pa.ArrowException, OSError) as error:
         raise ImportFault(f"{name}: it cannot be read as Parquet ({error})") from None
     cells = {role: table.column(names[place]).combine_chunks() for role, place in places.items()}
+    for role in cells.keys() & {"side", "contract"}:
+        cells[role] = _texts(name, names[places[role]], cells[role])
     for role, column in cells.items():
-        if column.null_count and role != "side":
+        if column.null_count and role not in ("side", "contract"):
             row = int(np.flatnonzero(~np.asarray(column.is_valid()))[0])
             _fault(name, f"row {row + 1}", names[places[role]], None, "a value")
     price = _numbers(name, names[places["price"]], cells["price"])
@@ -136,7 +163,7 @@ def read_parquet(name: str, source: Any, contract: str, layout: Layout) -> Ticks
         _fault(name, f"row {bad[0] + 1}", names[places["size"]], float(counts[bad[0]]), wanted)
     sides = np.full(len(table), int(Side.UNKNOWN), np.int64)
     if "side" in cells:
-        texts = cells["side"].cast(pa.utf8())
+        texts = cells["side"]
         known = _sides(texts)
         if known is None:
             row, text = next((i, t) for i, t in enumerate(texts.to_pylist()) if (t or "").lower() not in SIDES)
@@ -144,7 +171,47 @@ def read_parquet(name: str, source: Any, contract: str, layout: Layout) -> Ticks
         sides = known
     times, form = _parquet_times(name, names[places["time"]], cells["time"], layout)
     size = in_steps(counts, layout.size_step)
-    return _in_utc(contract, times, price, size, sides, form, layout, lambda row: f"row {row + 1}")
+    ticks = _in_utc(contract, times, price, size, sides, form, layout, lambda row: f"row {row + 1}")
+    titles = {role: names[place] for role, place in places.items()}
+    return _parted(name, ticks, cells.get("contract"), titles, lambda row: f"row {row + 1}")
+
+
+def _parted(name: str, ticks: Ticks, cells: pa.Array | None, titles: dict[str, str], place: Any) -> Table:
+    """Tell contracts apart by the column that names them.
+
+    A column with one name only says nothing that was not said: those are the ticks of the contract asked for.
+    """
+    asked = ticks.contract
+    if cells is None:
+        if asked == "*":
+            raise ImportFault(
+                f"{name}: no column says whose ticks these are: name the contract, or --columns contract=NAME"
+            )
+        return Table([ticks], titles)
+    coded = pc.fill_null(cells, "").dictionary_encode()
+    found = [text.strip() for text in coded.dictionary.to_pylist()]
+    if asked != "*" and len(found) <= 1:
+        return Table([ticks], titles)
+    code = np.asarray(coded.indices)
+    if asked == "*" and "" in found:
+        row = int(np.flatnonzero(code == found.index(""))[0])
+        _fault(name, place(row), titles["contract"], "", "the name of a contract")
+    chosen = [at for at, text in enumerate(found) if asked in (text, "*")]
+    if not chosen:
+        there = ", ".join(map(repr, found[:_SHOWN])) + (
+            f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        )
+        raise ImportFault(
+            f"{name}: its column {titles['contract']!r} names {there}, and not {asked!r}: name one of them with "
+            "--contract, or * for all; --columns contract=- passes the column over"
+        )
+    parts = []
+    for text in dict.fromkeys(found[at] for at in chosen):
+        rows = np.flatnonzero(np.isin(code, [at for at in chosen if found[at] == text]))
+        columns = {column: getattr(ticks, column)[rows] for column in ("ts_ns", "price", "size", "side")}
+        parts.append(msgspec.structs.replace(ticks, contract=text, row=rows, ambiguous=0, **columns))
+    parts[0] = msgspec.structs.replace(parts[0], ambiguous=ticks.ambiguous)
+    return Table(parts, titles, len(ticks) - sum(map(len, parts)))
 
 
 def _parquet_times(name: str, column: str, cells: pa.Array, layout: Layout) -> tuple[IntArray, TimeFormat]:
@@ -160,6 +227,13 @@ def _parquet_times(name: str, column: str, cells: pa.Array, layout: Layout) -> t
         return to_ns(cells.cast(pa.utf8()).cast(form.arrow), form), form
     except (ValueError, pa.ArrowException) as error:
         raise ImportFault(f"{name}: column {column!r}: {error}") from None
+
+
+def _texts(name: str, column: str, cells: pa.Array) -> pa.Array:
+    try:
+        return cells.cast(pa.utf8())
+    except pa.ArrowException:
+        raise ImportFault(f"{name}: column {column!r} holds {cells.type}, texts are wanted") from None
 
 
 def _numbers(name: str, column: str, cells: pa.Array) -> FloatArray:
@@ -231,7 +305,7 @@ def _convert(sheet: _Sheet) -> pa.Table | None:
     split = "date" in sheet.places
     types: dict[str, pa.DataType] = {
         "time": pa.utf8() if split else sheet.form.arrow, "date": pa.utf8(), "price": pa.float64(),
-        "size": pa.int64(), "side": pa.utf8(),
+        "size": pa.int64(), "side": pa.utf8(), "contract": pa.utf8(),
     }  # fmt: skip
     for size in (pa.int64(), pa.float64()):
         types["size"] = size
@@ -305,9 +379,12 @@ def _rows(sheet: _Sheet) -> Iterator[tuple[int, list[str]]]:
         yield reader.line_num, row
 
 
+def _line_at(sheet: _Sheet, row: int) -> int:
+    return next((line for i, (line, _) in enumerate(_rows(sheet)) if i == row), 0)
+
+
 def _line_of(sheet: _Sheet, row: int) -> str:
-    line = next((line for i, (line, _) in enumerate(_rows(sheet)) if i == row), 0)
-    return f"{sheet.name}, line {line}, column {_title(sheet.header, sheet.places['time'])!r}"
+    return f"{sheet.name}, line {_line_at(sheet, row)}, column {_title(sheet.header, sheet.places['time'])!r}"
 
 
 def _find_fault(sheet: _Sheet, layout: Layout) -> NoReturn:

@@ -25,7 +25,7 @@ from tickloom.actors.recorder.errors import ImportFault
 from tickloom.actors.recorder.importing.frames import looks_like_frames, read_frames
 from tickloom.actors.recorder.importing.grid import find_step, in_steps, off_grid, parse_step
 from tickloom.actors.recorder.importing.sources import LEAN_COLUMNS, Source, open_sources
-from tickloom.actors.recorder.importing.tables import Layout, Ticks, read_csv, read_parquet
+from tickloom.actors.recorder.importing.tables import Layout, Table, Ticks, read_csv, read_parquet
 from tickloom.actors.recorder.importing.target import check_target, put
 from tickloom.actors.recorder.writer import LogOptions, LogWriter
 from tickloom.messages.control import Beat, SessionStarted, SessionStopped
@@ -58,6 +58,8 @@ class ImportReport(msgspec.Struct, frozen=True):
         ambiguous: ticks in an hour that the local clock passed twice; told apart by order.
         dropped: repeated last rows that were left out.
         skipped: messages of frame files that were no trades, by kind.
+        columns: which column of tables was what, by role: its name, or its number in a table without names.
+        others: ticks of contracts that were not asked for, in files that name several.
     """
 
     files: tuple[str, ...]
@@ -73,11 +75,21 @@ class ImportReport(msgspec.Struct, frozen=True):
     ambiguous: int
     dropped: int
     skipped: dict[str, int]
+    columns: dict[str, str]
+    others: int
 
     @property
     def ticks(self) -> int:
         """All ticks."""
         return sum(self.rows.values())
+
+
+class Product(msgspec.Struct, frozen=True):
+    """What is known of a contract: tick size (None: found from the prices), session calendar, and its rules."""
+
+    tick_size: str | None
+    calendar: str
+    rules: Mapping[str, object]
 
 
 class _Gathered(msgspec.Struct):
@@ -87,6 +99,9 @@ class _Gathered(msgspec.Struct):
     dropped: int = 0
     skipped: dict[str, int] = {}
     size_step: Fraction = Fraction(1)
+    columns: dict[str, str] = {}
+    others: int = 0
+    read: int = 0
 
 
 def import_ticks(
@@ -104,6 +119,7 @@ def import_ticks(
     calendar: str = "utc",
     settings: Mapping[str, object] | None = None,
     calendars: Mapping[str, object] | None = None,
+    product: Callable[[str], Product] | None = None,
     replace: bool = False,
     program: str = "tickloom",
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -114,8 +130,9 @@ def import_ticks(
         files: CSV (with or without header), Parquet, zips of CSVs, or lines of frames; text may be `.gz .bz2 .xz`.
         log: the directory to make. It must not hold anything, unless `replace`.
         contract: whose ticks they are. In a zip, `{}` is replaced by the last part of each member's name. In files that
-            name contracts themselves, it chooses one, or all with `*`.
-        columns: which column is what, see `importing.columns`; None: by the header's names, or time, price, size, side.
+            name contracts themselves, frames and tables with a column for them, it chooses one, or all with `*`.
+        columns: which column is what, see `importing.columns`; None: by the header's names, or without a header time,
+            price, size, side.
         timezone: the zone of times without one; its DST changes are observed, see `importing.zones`.
         tick_size: of all contracts; None: found from the prices.
         size_step: what one unit of size stands for; None: 1, and for frames of Binance found from the sizes.
@@ -125,6 +142,7 @@ def import_ticks(
         calendar: the session calendar of the instruments.
         settings: what else the session's start should say, by section; sizes of nought are accepted otherwise.
         calendars: session calendars for the session's start.
+        product: what is known of each contract; `tick_size` goes before it, it goes before `calendar`.
         replace: put the new log in place of one that is there.
         program: name and version for headers and the session's start.
         progress: called while the log is written, with the ticks that are done and those there are.
@@ -150,7 +168,7 @@ def import_ticks(
         except ValueError as error:
             raise ImportFault(f"{name}: {error}") from None
     layout = Layout(
-        columns=columns if columns is not None else Layout().columns,
+        columns=columns,
         zone=_zone(timezone),
         time_format=time_format,
         date=day,
@@ -164,7 +182,8 @@ def import_ticks(
     ticks = [part for part in gathered.ticks if len(part)]
     if not ticks:
         raise ImportFault(f"{', '.join(path.name for path in paths)}: there is no tick in it for {contract}")
-    instruments, inferred, strays = _instruments(ticks, exact["--tick-size"], calendar)
+    known = {name: product(name) for name in dict.fromkeys(part.contract for part in ticks)} if product else {}
+    instruments, inferred, strays = _instruments(ticks, exact["--tick-size"], calendar, known)
     report = ImportReport(
         files=tuple(map(str, paths)),
         log=target,
@@ -179,6 +198,8 @@ def import_ticks(
         ambiguous=sum(t.ambiguous for t in ticks),
         dropped=gathered.dropped,
         skipped=gathered.skipped,
+        columns=gathered.columns,
+        others=gathered.others,
     )
     told: dict[str, object] = {
         "import": {
@@ -194,7 +215,7 @@ def import_ticks(
         settings={**_SETTINGS, **(settings or {}), **told},
         instruments=instruments,
         timeframes=(),
-        calendars=dict(calendars or {}),
+        calendars={**(calendars or {}), **{one.calendar: one.rules for one in known.values()}},
     )
     _write(target, ticks, start, replace=replace, program=program, progress=progress)
     return report
@@ -212,18 +233,25 @@ def _read(
     drop_last: bool | None, *, plain: bool,
 ) -> None:  # fmt: skip
     if source.kind == "parquet":
-        parts = [read_parquet(source.name, source.path, contract, layout)]
+        parts = _of_table(read_parquet(source.name, source.path, contract, layout), into)
     elif looks_like_frames(source.data):
         parts = _from_frames(source, contract, into, size_step)
     else:
         lean = source.lean if plain else None
         if lean is not None:
             layout = msgspec.structs.replace(layout, columns=LEAN_COLUMNS, time_format="ms-of-day", date=lean)
-        parts = [read_csv(source.name, source.data, contract, layout)]
+        parts = _of_table(read_csv(source.name, source.data, contract, layout), into)
         drop_last = lean is not None if drop_last is None else drop_last
     if drop_last:
         parts = [_without_repeat(part, into) for part in parts]
-    into.ticks += parts
+    into.ticks += [msgspec.structs.replace(part, base=into.read) for part in parts]
+    into.read += sum(1 + (len(part) if part.row is None else int(part.row.max(initial=0))) for part in parts)
+
+
+def _of_table(table: Table, into: _Gathered) -> list[Ticks]:
+    into.columns.update(table.columns)
+    into.others += table.others
+    return table.ticks
 
 
 def _from_frames(source: Source, contract: str, into: _Gathered, size_step: Fraction | None) -> list[Ticks]:
@@ -265,11 +293,12 @@ def _without_repeat(ticks: Ticks, into: _Gathered) -> Ticks:
         size=ticks.size[:-1],
         side=ticks.side[:-1],
         recv_ns=None if ticks.recv_ns is None else ticks.recv_ns[:-1],
+        row=None if ticks.row is None else ticks.row[:-1],
     )
 
 
 def _instruments(
-    ticks: list[Ticks], tick_size: Fraction | None, calendar: str
+    ticks: list[Ticks], tick_size: Fraction | None, calendar: str, known: Mapping[str, Product]
 ) -> tuple[tuple[Instrument, ...], tuple[str, ...], int]:
     """Return the instruments, those whose tick size was found, and how many prices are off their grid."""
     prices: dict[str, list[FloatArray]] = {}
@@ -278,14 +307,23 @@ def _instruments(
     found, inferred, strays = [], [], 0
     for contract, own in prices.items():
         every = np.concatenate(own)
-        step = tick_size
+        step, product = tick_size, known.get(contract)
+        if step is None and product is not None and product.tick_size is not None:
+            step = parse_step(product.tick_size)
         if step is None:
             step = find_step(every)
             inferred.append(contract)
         if step is None:
             raise ImportFault(f"the prices of {contract} are multiples of no usual tick size: give --tick-size")
         strays += int(off_grid(every, step).sum())
-        found.append(Instrument(contract, step.numerator, step.denominator, calendar=calendar))
+        found.append(
+            Instrument(
+                contract,
+                step.numerator,
+                step.denominator,
+                calendar=product.calendar if product is not None else calendar,
+            )
+        )
     return tuple(found), tuple(inferred), strays
 
 
@@ -310,11 +348,16 @@ def _merge(ticks: list[Ticks]) -> tuple[IntArray, Prints]:
     codes = np.concatenate([np.full(len(part), code[part.contract], np.int64) for part in ticks])
     columns = [np.concatenate([getattr(part, name) for part in ticks]) for name in ("ts_ns", "price", "size", "side")]
     if len(ticks) > 1 and bool((np.diff(recv) < 0).any()):
-        order = np.argsort(recv, kind="stable")
+        order = np.lexsort((_places(ticks), recv))
         recv, codes = recv[order], codes[order]
         columns = [column[order] for column in columns]
     ts, price, size, side = columns
     return recv, Prints(contracts, codes, ts, price, size, side, np.arange(len(price)), 0)
+
+
+def _places(ticks: list[Ticks]) -> IntArray:
+    """Return where each tick stood among all that were read."""
+    return np.concatenate([part.base + (np.arange(len(part)) if part.row is None else part.row) for part in ticks])
 
 
 def _write(

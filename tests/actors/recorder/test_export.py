@@ -45,11 +45,11 @@ def test_parquet_holds_every_print_with_its_times(log, tmp_path):
 def test_csv_can_be_imported_again_to_the_same_prints(kit, log, tmp_path):
     directory, records = log
     export(directory, tmp_path / "ticks.csv")
-    import_ticks(tmp_path / "ticks.csv", tmp_path / "again", "X", tick_size="0.25")
+    import_ticks(tmp_path / "ticks.csv", tmp_path / "again", "*", tick_size="0.25")
     with LogReader(tmp_path / "again") as reader:
         again = prints_of(unroll(reader.items()))
-    assert [(p.ts_ns, p.price, p.size, p.side) for p in again] == [
-        (p.ts_ns, p.price, p.size, p.side) for p in prints_of(records)
+    assert [(p.contract, p.ts_ns, p.price, p.size, p.side) for p in again] == [
+        (p.contract, p.ts_ns, p.price, p.size, p.side) for p in prints_of(records)
     ]
 
 

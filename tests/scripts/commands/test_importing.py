@@ -22,7 +22,9 @@ def test_the_report_says_what_was_read_as_json_and_in_words(ticks: Path, tickloo
     assert report.err == [f"reading {ticks}"]
     assert (report.json["ticks"], report.json["rows"], report.json["tick_size"]) == (240, {"X": 240}, {"X": "0.25"})
     assert report.json["inferred"] == ["X"]
+    assert report.json["columns"] == {"time": "when", "price": "last", "size": "qty", "side": "aggressor"}
     words = tickloom(*common, "--log", "two", "--tick-size", "0.05")
+    assert "columns                time   when" in words.out
     assert "tick size              X  0.05" in words.out
     assert "from                   2025-11-21 14:30:00.000 UTC" in words.out
 
@@ -90,3 +92,15 @@ def test_prints_that_are_lost_end_a_replay_with_a_line_that_says_so_and_exit_cod
     lacking = tickloom("replay", log, "--json")
     assert (lacking.code, lacking.json["lost"]) == (1, 240)
     assert lacking.err[-1].startswith("tickloom: 240 of 240 prints are in no bar, reject or quarantine")
+
+
+def test_each_contract_of_a_file_has_what_the_settings_know_of_it(tickloom: Tickloom) -> None:
+    Path("tickloom.toml").write_text('[instruments.A]\ntick_size = "0.05"\ncalendar = "cme_metals"\n')
+    rows = [f"{1_763_735_400 + n},{name},{100 + n / 4},1" for n in range(4) for name in ("A", "B")]
+    Path("ab.csv").write_text("\n".join(["time,symbol,price,size", *rows]))
+    report = tickloom("import", "ab.csv", "--log", "log", "--contract", "*", "--json")
+    assert (report.json["rows"], report.json["tick_size"]) == ({"A": 4, "B": 4}, {"A": "0.05", "B": "0.25"})
+    assert report.json["inferred"] == ["B"]
+    assert tickloom("replay", "log", "--json").json["ticks"] == 8
+    refused = tickloom("import", "ab.csv", "--log", "other", "--contract", "C")
+    assert (refused.code, refused.err[-1].count("'A', 'B'")) == (2, 1)

@@ -16,7 +16,7 @@ import pyarrow.parquet
 import pytest
 
 from tickloom.actors.recorder.errors import ImportFault, LogInUse
-from tickloom.actors.recorder.importing.ticks import import_ticks
+from tickloom.actors.recorder.importing.ticks import Product, import_ticks
 from tickloom.actors.recorder.reader import LogReader
 from tickloom.actors.recorder.writer import LogWriter
 from tickloom.messages.control import Beat, SessionStarted, SessionStopped
@@ -239,6 +239,62 @@ def test_parquet_is_read_with_its_own_types(tmp_path, prints, columns):
     assert rows(prints(tmp_path / "log")) == SAID
 
 
+SEVERAL = "time,contract,price,size\n" + "".join(
+    f"{BASE + s * NS},{name},{price},1\n"
+    for s, name, price in [(0, "B", 7), (0, "A", 100.25), (1, "A", 100.5), (1, "B", 7.1), (2, "A", 100.25)]
+)
+
+
+@pytest.fixture(params=["csv", "parquet"])
+def several(request, tmp_path):
+    """Ticks of two contracts in one table, told apart by a column."""
+    if request.param == "csv":
+        return write(tmp_path / "a.csv", SEVERAL)
+    head, *lines = (line.split(",") for line in SEVERAL.splitlines())
+    table = dict(zip(head, zip(*lines, strict=True), strict=True))
+    numbers = {"time": [int(t) for t in table["time"]], "price": [float(p) for p in table["price"]], "size": [1] * 5}
+    columns = {**{name: list(cells) for name, cells in table.items()}, **numbers}
+    pyarrow.parquet.write_table(pa.table(columns), tmp_path / "a.parquet")
+    return tmp_path / "a.parquet"
+
+
+def test_of_a_table_with_several_contracts_the_one_asked_for_is_taken(several, tmp_path, prints):
+    report = import_ticks(several, tmp_path / "log", "A")
+    assert [(p.contract, p.price) for p in prints(tmp_path / "log")] == [("A", 100.25), ("A", 100.5), ("A", 100.25)]
+    assert (report.rows, report.others, report.tick_size) == ({"A": 3}, 2, {"A": "0.25"})
+    assert report.columns == {"time": "time", "price": "price", "size": "size", "contract": "contract"}
+
+
+def test_all_contracts_of_a_table_are_taken_in_its_order_each_with_its_tick_size(several, tmp_path, prints):
+    report = import_ticks(several, tmp_path / "log", "*")
+    assert [(p.contract, p.price) for p in prints(tmp_path / "log")] == [
+        ("B", 7.0), ("A", 100.25), ("A", 100.5), ("B", 7.1), ("A", 100.25),
+    ]  # fmt: skip
+    assert (report.rows, report.others, report.tick_size) == ({"B": 2, "A": 3}, 0, {"B": "0.1", "A": "0.25"})
+    found = import_ticks(
+        several, tmp_path / "two", "*", product=lambda name: Product(None, f"of {name}", {"name": name})
+    )
+    assert found.rows == report.rows
+
+
+def test_a_table_of_several_contracts_is_not_taken_for_one_of_another_name(several, tmp_path, prints):
+    with pytest.raises(ImportFault, match=r"column 'contract' names 'B', 'A', and not 'X': .*or \* for all"):
+        import_ticks(several, tmp_path / "log", "X")
+    assert [p.name for p in tmp_path.iterdir()] == [several.name]
+    import_ticks(several, tmp_path / "log", "X", columns="time=time,price=price,size=size,contract=-")
+    assert {p.contract for p in prints(tmp_path / "log")} == {"X"}
+
+
+def test_a_table_of_one_contract_may_be_called_something_else(tmp_path, prints):
+    path = write(tmp_path / "a.csv", SEVERAL.replace(",B,", ",A,"))
+    assert import_ticks(path, tmp_path / "log", "ES").rows == {"ES": 5}
+    unnamed = write(tmp_path / "b.csv", SEVERAL.replace(",B,", ",,"))
+    with pytest.raises(ImportFault, match=r"b\.csv, line 2, column 'contract': '' stands where the name of a contract"):
+        import_ticks(unnamed, tmp_path / "other", "*")
+    with pytest.raises(ImportFault, match="no column says whose ticks these are"):
+        import_ticks(write(tmp_path / "c.csv", GOOD), tmp_path / "other", "*")
+
+
 def gateway(*prints, contract="X"):
     body = [{"symbolId": "F", "price": p, "timestamp": t, "type": side, "volume": v} for t, p, v, side in prints]
     return json.dumps({"type": 1, "target": "GatewayTrade", "arguments": [contract, body]})
@@ -360,7 +416,7 @@ def test_a_time_the_clock_skipped_is_named_by_line(tmp_path):
     [
         ("a.csv", "", {}, "it is empty"),
         ("a.csv", "time,price,size\n", {}, "nothing after line 1"),
-        ("a.csv", "when,how,what\nx,y,z\n", {}, "line 2, column 'when'"),
+        ("a.csv", "when,how,what\nx,y,z\n", {}, "line 1: there is no column for time among 'when', 'how', 'what'"),
         ("a.csv", "1,2\n", {}, "no column for size among 2 columns"),
         ("a.csv", GOOD, {"columns": "time,price,size=lots"}, "no column 'lots'"),
         ("a.csv", GOOD, {"timezone": "Chicago"}, "no zone 'Chicago': give one such as America/Chicago"),
