@@ -17,11 +17,13 @@ import numpy as np
 
 from tickloom.actors.recorder.errors import ImportFault
 from tickloom.actors.recorder.importing.tables import Ticks
+from tickloom.actors.recorder.importing.times import YEARS, Beyond, check_years
 from tickloom.messages.market import Side, as_int64
 from tickloom.messages.projectx import TRADE, WirePrint
 from tickloom.messages.stamps import StampParser
 
 _STAMPED = re.compile(rb"(\d{10,19}) +(?=[\[{])")
+_END_MS = 2**63 // 1_000_000 - 1
 _RECORD_SEPARATOR = b"\x1e"
 
 
@@ -157,7 +159,15 @@ def _ticks(name: str, key: str, column: _Column, *, named: bool) -> Ticks:
             )
         ts = as_int64(stamps)
     else:
-        ts = np.array(column.time, np.int64) * 1_000_000
+        limit = _END_MS  # what is beyond it stays beyond, and within 64 bits
+        ts = np.array([max(-limit, min(ms, limit)) for ms in column.time], np.int64) * 1_000_000
+    try:
+        check_years(ts)
+    except Beyond as error:
+        raise ImportFault(
+            f"{name}, line {column.line[error.row]}: {column.time[error.row]!r} stands where a time of the {YEARS} is "
+            "wanted"
+        ) from None
     recv = np.array(column.recv, np.int64)
     size = np.array(column.size, np.int64) if named else np.zeros(len(price), np.int64)
     side = np.array(column.side, np.int64)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv as text_csv
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from fractions import Fraction
 from typing import Any, NoReturn
@@ -219,14 +219,27 @@ def _parquet_times(name: str, column: str, cells: pa.Array, layout: Layout) -> t
     try:
         if pa.types.is_timestamp(kind):
             form = TimeFormat("iso", zoned=kind.tz is not None)
-            return to_ns(cells.cast(pa.timestamp("ns", kind.tz)), form), form
+            return _or_row(name, column, cells, form, lambda: cells.cast(pa.timestamp("ns", kind.tz)))
         example = str(cells[0].as_py()) if len(cells) else "0"
         form = choose_format(layout.time_format, example, layout.date)
-        if pa.types.is_integer(kind) and form.kind == "number":
-            return to_ns(cells.cast(pa.decimal128(19, 0)).cast(form.arrow), form), form
-        return to_ns(cells.cast(pa.utf8()).cast(form.arrow), form), form
+        whole = pa.types.is_integer(kind) and not pa.types.is_uint64(kind) and form.kind == "number"
+        plain = pa.decimal128(19, 0) if whole else pa.utf8()
+        return _or_row(name, column, cells, form, lambda: cells.cast(plain).cast(form.arrow))
     except (ValueError, pa.ArrowException) as error:
         raise ImportFault(f"{name}: column {column!r}: {error}") from None
+
+
+def _or_row(
+    name: str, column: str, cells: pa.Array, form: TimeFormat, read: Callable[[], pa.Array]
+) -> tuple[IntArray, TimeFormat]:
+    """Read times; where that fails, name the first row that the slow rule does not take."""
+    try:
+        return to_ns(read(), form), form
+    except (ValueError, pa.ArrowException):
+        for row, text in enumerate(cells.cast(pa.utf8()).to_pylist()):
+            if not is_valid(text, form):
+                _fault(name, f"row {row + 1}", column, text, form.wanted)
+        raise
 
 
 def _texts(name: str, column: str, cells: pa.Array) -> pa.Array:

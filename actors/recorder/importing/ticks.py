@@ -381,6 +381,9 @@ def _write(
                 progress(min(at + _ROWS, len(recv)), len(recv))
             writer.append([Numbered(seq, Beat(recv_ns=end))], 0)
             writer.append([Numbered(seq + 1, SessionStopped(recv_ns=end, reason="imported"))], 0)
+        lost = writer.counters.lost_records + writer.counters.unfit
+        if lost:
+            raise ImportFault(f"{target}: {lost} ticks or records fit into no log, so none was made: report this")
         put(partial, target, replace=replace)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

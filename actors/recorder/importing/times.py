@@ -1,7 +1,8 @@
 """Time columns to nanoseconds: how a time may be written, and telling it from an example. Pure.
 
 Numbers keep all their digits: they are read as decimals, never as floats. What is read is either UTC already (numbers
-since 1970, texts with a zone) or a wall clock, for `zones` to convert.
+since 1970, texts with a zone) or a wall clock, for `zones` to convert. Years that session calendars do not hold are
+refused here: nothing could be made of such ticks later.
 """
 
 from __future__ import annotations
@@ -13,19 +14,34 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from tickloom.config.sessions import FIRST_YEAR, LAST_YEAR, year_start
 from tickloom.messages.market import NS, IntArray
 
 SCALES = {"s": 9, "ms": 6, "us": 3, "ns": 0}
 """Numbers since 1970 or, with `-of-day`, since midnight: the unit, and how many digits it lacks to nanoseconds."""
 
+YEARS = f"years {FIRST_YEAR + 1} to {LAST_YEAR - 1}"
+"""What is taken: the years that calendars hold but for the first and last, where an import's day and zone have room."""
+
 _DAY = 86_400 * NS
+_FIRST = year_start(FIRST_YEAR + 1)
+_END = year_start(LAST_YEAR)
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 _ZONED = re.compile(r".*\d\d:\d\d.*(Z|[+-]\d\d(:?\d\d)?)")
 _FRACTION = r"\.\d{1,9}$"
 _ISO = re.compile(
     r"\d{4}-\d\d-\d\d([ T]\d\d(:\d\d(:\d\d(\.\d{1,9})?)?)?(Z|[+-]\d\d(:?\d\d)?)?)?",
 )
+
+
+class Beyond(ValueError):
+    """A time in years that calendars do not hold; `row` is where it stands."""
+
+    def __init__(self, row: int) -> None:
+        self.row = row
+        super().__init__(f"a time is outside the {YEARS}")
 
 
 class TimeFormat(msgspec.Struct, frozen=True):
@@ -64,6 +80,10 @@ class TimeFormat(msgspec.Struct, frozen=True):
     @property
     def wanted(self) -> str:
         """What a cell should be, in words."""
+        return f"{self._wanted} ({YEARS})"
+
+    @property
+    def _wanted(self) -> str:
         if self.kind == "number":
             unit = next(unit for unit, scale in SCALES.items() if scale == self.scale)
             return f"a number of {unit} since {'midnight' if self.of_day else '1970'}"
@@ -117,20 +137,35 @@ def to_ns(column: pa.Array, form: TimeFormat) -> IntArray:
     """Return a column read as `form.arrow`, without nulls, as nanoseconds: UTC or wall clock, see `is_utc`.
 
     Raises:
+        Beyond: a time is outside `YEARS`.
         ValueError: a text does not follow the pattern.
     """
     if form.kind == "number":
         # A decimal's unscaled value is the time in ns, for that is what the scale was chosen for.
-        halves = np.frombuffer(column.buffers()[1], np.int64)[2 * column.offset :]
-        unscaled = halves[: 2 * len(column) : 2].copy()
+        halves = np.frombuffer(column.buffers()[1], np.int64)[2 * column.offset : 2 * (column.offset + len(column))]
+        low, high = halves[::2].copy(), halves[1::2]
+        check_years(low, high != low >> 63)
         if form.of_day:
             assert form.date is not None, "a format of the day has its date"
-            unscaled += (form.date - date(1970, 1, 1)).days * _DAY
-        return unscaled
+            low += (form.date - date(1970, 1, 1)).days * _DAY
+            check_years(low)
+        return low
     if form.kind == "iso":
         plain: IntArray = np.asarray(column.cast(pa.int64()))
+        check_years(plain)
         return plain
     return _by_pattern(column, form)
+
+
+def check_years(ns: IntArray, wrapped: NDArray[np.bool_] | bool = False) -> None:
+    """See that times (ns) are within `YEARS`; `wrapped` tells those that 64 bits do not hold.
+
+    Raises:
+        Beyond: one is not.
+    """
+    beyond = np.flatnonzero((ns < _FIRST) | (ns >= _END) | wrapped)
+    if len(beyond):
+        raise Beyond(int(beyond[0]))
 
 
 def _by_pattern(column: pa.Array, form: TimeFormat) -> IntArray:
@@ -138,7 +173,11 @@ def _by_pattern(column: pa.Array, form: TimeFormat) -> IntArray:
     split = form.pattern.endswith("%S")
     heads = (pc.replace_substring_regex(column, _FRACTION, "") if split else column).dictionary_encode()
     seconds = np.array([_second(text, form) for text in heads.dictionary.to_pylist()], np.int64)
-    whole: IntArray = seconds[np.asarray(heads.indices)] * NS
+    rows: IntArray = seconds[np.asarray(heads.indices)]
+    beyond = np.flatnonzero((rows < _FIRST // NS) | (rows >= _END // NS))
+    if len(beyond):
+        raise Beyond(int(beyond[0]))
+    whole: IntArray = rows * NS
     if not split:
         return whole
     fraction = pc.if_else(
@@ -161,16 +200,11 @@ def is_valid(text: str, form: TimeFormat) -> bool:
     """Whether one cell follows the format: the slow rule, used to find the row that spoils a column."""
     try:
         column = pa.array([text], pa.utf8())
-        if form.kind == "number":
-            if not _NUMBER.fullmatch(text):
-                return False
-            column.cast(form.arrow)
-        elif form.kind == "iso":
-            if not _ISO.fullmatch(text) or (_ZONED.fullmatch(text) is not None) != form.zoned:
-                return False
-            column.cast(form.arrow)
-        else:
-            _by_pattern(column, form)
+        if form.kind == "number" and not _NUMBER.fullmatch(text):
+            return False
+        if form.kind == "iso" and (not _ISO.fullmatch(text) or (_ZONED.fullmatch(text) is not None) != form.zoned):
+            return False
+        to_ns(column.cast(form.arrow), form)
     except (ValueError, pa.ArrowException):
         return False
     return True

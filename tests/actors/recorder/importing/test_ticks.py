@@ -15,7 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+import tickloom
 from tickloom.actors.recorder.errors import ImportFault, LogInUse
+from tickloom.actors.recorder.importing import ticks as ticks_module
 from tickloom.actors.recorder.importing.ticks import Product, import_ticks
 from tickloom.actors.recorder.reader import LogReader
 from tickloom.actors.recorder.writer import LogWriter
@@ -394,6 +396,62 @@ def test_a_bad_row_is_named_by_line_and_column_and_nothing_is_written(tmp_path, 
     path = write(tmp_path / "a.csv", "\n".join([*rows[:3], line, *rows[3:]]) + "\n")
     with pytest.raises(ImportFault, match=words):
         import_ticks(path, tmp_path / "log", "X")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "words"),
+    [
+        ("1763735400000,1,1", {"time_format": "s"}, "line 2, column 'time': '1763735400000' .* number of s since 1970"),
+        ("10000000000,1,1", {}, r"line 2, column 'time': '10000000000' .* \(years 1691 to 2249\) is wanted"),
+        ("99999999999999999999,1,1", {}, "line 2, column 'time': '99999999999999999999'"),
+        ("2024-01-01,1,1\n2262-04-11 12:00:00,1,1", {}, "line 3, column 'time': '2262-04-11 12:00:00'"),
+        ("2024-01-01,1,1\n2300-01-01,1,1", {}, "line 3, column 'time': '2300-01-01'"),
+    ],
+)
+def test_a_year_that_no_calendar_holds_is_named_by_line(tmp_path, text, options, words):
+    path = write(tmp_path / "a.csv", f"time,price,size\n{text}\n")
+    with pytest.raises(ImportFault, match=words):
+        import_ticks(path, tmp_path / "log", "X", **options)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pa.array([0, 10**11], pa.timestamp("s")),
+        pa.array([0, 8_835_984_000], pa.timestamp("s", "UTC")),
+        pa.array([BASE, 2**63 - 1]),
+        pa.array([BASE, 2**64 - 1], pa.uint64()),
+        pa.array(["2024-01-01", "2300-01-01"]),
+    ],
+)
+def test_such_a_year_is_named_by_row_in_parquet(tmp_path, times):
+    pyarrow.parquet.write_table(pa.table({"time": times, "price": [1.0, 1.0], "size": [1, 1]}), tmp_path / "a.parquet")
+    with pytest.raises(ImportFault, match=r"a\.parquet, row 2, column 'time': .* \(years 1691 to 2249\) is wanted"):
+        import_ticks(tmp_path / "a.parquet", tmp_path / "log", "X")
+
+
+@pytest.mark.parametrize("stamp", [2**63 - 1, 10**20, -(10**20), 8_835_984_000_000])
+def test_such_a_year_is_named_by_line_in_frames(tmp_path, stamp):
+    path = write(tmp_path / "a.jsonl", json.dumps({"e": "trade", "T": stamp, "s": "A", "p": "1", "q": "1"}))
+    with pytest.raises(ImportFault, match=rf"a\.jsonl, line 1: {stamp} stands where a time of the years 1691 to 2249"):
+        import_ticks(path, tmp_path / "log", "X")
+
+
+@pytest.mark.parametrize("text", ["2249-12-31 23:59:59.999999999", "1691-01-01"])
+def test_the_first_and_last_of_the_years_taken_can_be_replayed(tmp_path, text):
+    path = write(tmp_path / "a.csv", f"time,price,size\n{text},100,1\n")
+    for timezone in ("Pacific/Honolulu", "Asia/Tokyo"):
+        import_ticks(path, tmp_path / timezone[:4], "X", tick_size=1, calendar="utc", timezone=timezone)
+        summary = tickloom.replay(tmp_path / timezone[:4], timeframes=["1m", "1d", "1mo"]).summary
+        assert (summary.ticks, summary.lost) == (1, 0)
+
+
+def test_an_import_that_does_not_fit_into_its_log_leaves_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(ticks_module, "_AFTER_END", 2**63)
+    with pytest.raises(ImportFault, match="2 ticks or records fit into no log"):
+        import_ticks(write(tmp_path / "a.csv", GOOD), tmp_path / "log", "X")
     assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
 
 

@@ -5,7 +5,7 @@ from datetime import date
 import pyarrow as pa
 import pytest
 
-from tickloom.actors.recorder.importing.times import choose_format, is_valid, to_ns
+from tickloom.actors.recorder.importing.times import Beyond, choose_format, is_valid, to_ns
 
 BASE = 1_378_072_800_083_000_000
 
@@ -67,6 +67,30 @@ def test_a_pattern_is_followed_and_its_fraction_kept():
 def test_what_may_be_anything_is_asked_about(text):
     with pytest.raises(ValueError, match="--time-format"):
         choose_format("auto", text, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "beyond"),
+    [
+        ("s", "1763735400", ["1763735400000", "-9000000000", "8835984000", "99999999999999999999"]),
+        ("ns", "1763735400000000000", ["99999999999999999999", "9223372036854775807", "8835984000000000000"]),
+        ("iso", "2025-11-21 14:30:00", ["2250-01-01 00:00:00", "2262-04-11 23:00:00", "9999-01-01", "1690-12-31"]),
+        ("%Y%m%d %H%M%S", "20251121 143000", ["99991231 000000", "00010101 000000", "22500101 000000"]),
+    ],
+)
+def test_a_time_in_years_that_no_calendar_holds_is_not_taken_for_one_of_another_century(name, good, beyond):
+    form = choose_format(name, good, None)
+    for text in beyond:
+        assert not is_valid(text, form)
+        with pytest.raises((Beyond, pa.ArrowInvalid)):
+            to_ns(pa.array([good, text]).cast(form.arrow), form)
+    assert "years 1691 to 2249" in form.wanted
+
+
+def test_times_of_day_count_beyond_no_year_either():
+    form = choose_format("s-of-day", "0", date(2249, 12, 31))
+    assert is_valid("86399", form)
+    assert not is_valid("86400", form)
 
 
 def test_an_unknown_format_is_refused():
