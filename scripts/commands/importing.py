@@ -52,6 +52,9 @@ def import_(
             help="Leave out a last row that repeats the one before. Default: in QuantConnect's files.",
         ),
     ] = None,
+    lenient: Annotated[
+        bool, typer.Option("--lenient", help="Of lines of frames, leave out and count what cannot be read.")
+    ] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Put the log in place of one that is there.")] = False,
     config: Annotated[Path | None, typer.Option(help="Settings file; default: tickloom.toml, if there is one.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
@@ -95,6 +98,7 @@ def import_(
             drop_repeated_last=drop_repeated_last,
             settings=_told(settings),
             product=product,
+            lenient=lenient,
             replace=replace,
             progress=progress,
         )
@@ -140,6 +144,8 @@ def _text(report: ImportReport) -> str:
         "repeated rows dropped": report.dropped,
         "of other contracts": report.others,
         "messages skipped": report.skipped,
+        "rejected": report.rejected,
+        "receipt in": report.receipts,
     }
     return fields(lines)
 

@@ -1,13 +1,18 @@
 """Ticks of recorded frames: one JSON message a line, with or without the local receipt stamp before it.
 
 Two dialects are understood. The gateway's: SignalR invocations of `GatewayTrade`, arguments `(contract, print or
-prints)`. And Binance's `trade` and `aggTrade` events, bare or in a combined stream's envelope, whose prices and sizes
-are texts and whose `m` says that the buyer was the maker, so that the seller was the aggressor. Messages of other kinds
-are passed over and counted.
+prints)`, read by the decoder of live sessions and judged as there. And Binance's `trade` and `aggTrade` events, bare or
+in a combined stream's envelope, whose prices and sizes are texts and whose `m` says that the buyer was the maker, so
+that the seller was the aggressor. Messages of other kinds are passed over and counted.
+
+What cannot be read ends the import, named by its line. Asked to be lenient, it is counted by reason and left out, as a
+live session would do. Receipt stamps are whole numbers since 1970 whose digits tell the unit. They are there for all
+lines with trades or for none: a receipt that is made up would stand among true ones.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from typing import Any
@@ -15,16 +20,17 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from tickloom.actors.connection.decode import Decoder
 from tickloom.actors.recorder.errors import ImportFault
 from tickloom.actors.recorder.importing.tables import Ticks
-from tickloom.actors.recorder.importing.times import YEARS, Beyond, check_years
-from tickloom.messages.market import Side, as_int64
-from tickloom.messages.projectx import TRADE, WirePrint
-from tickloom.messages.stamps import StampParser
+from tickloom.actors.recorder.importing.times import SCALES, YEARS, in_years, unit_of
+from tickloom.messages.market import IntArray, Prints, Side, as_int64
+from tickloom.messages.projectx import TRADE
 
-_STAMPED = re.compile(rb"(\d{10,19}) +(?=[\[{])")
-_END_MS = 2**63 // 1_000_000 - 1
+_STAMPED = re.compile(rb"(\d{9,40}) +(?=[\[{])")
 _RECORD_SEPARATOR = b"\x1e"
+_AT_ONCE = 65_536
+_MS = 1_000_000
 
 
 class FrameTicks(msgspec.Struct, frozen=True):
@@ -32,15 +38,21 @@ class FrameTicks(msgspec.Struct, frozen=True):
 
     Attributes:
         ticks: by contract (the gateway's) or symbol; sizes are left as `sizes` where they come in fractions.
-        sizes: sizes as floats, by contract or symbol, for those whose `ticks.size` is not filled in yet.
+        sizes: sizes as floats, by symbol, for those whose `ticks.size` is not filled in yet.
+        lines: the line of each of `sizes`.
         named: whether the file names contracts itself (the gateway's dialect).
         skipped: messages passed over, by kind.
+        rejected: what could not be read and was left out, by reason.
+        receipt: the unit of the receipt stamps; empty without any.
     """
 
     ticks: dict[str, Ticks]
     sizes: dict[str, Any]
+    lines: dict[str, list[int]]
     named: bool
     skipped: dict[str, int]
+    rejected: dict[str, int]
+    receipt: str
 
 
 class _Event(msgspec.Struct):
@@ -55,24 +67,31 @@ class _Event(msgspec.Struct):
     m: bool = False
     type: int = 0
     target: str = ""
-    arguments: msgspec.Raw = msgspec.Raw()
 
 
 _event_decoder = msgspec.json.Decoder(_Event)
 _text_decoder = msgspec.json.Decoder(str)
-_trade_decoder = msgspec.json.Decoder(tuple[str, list[WirePrint] | WirePrint])
 
 
 class _Column:
-    """What is gathered of one contract or symbol."""
+    """What is gathered of one symbol of Binance."""
 
     def __init__(self) -> None:
         self.recv: list[int] = []
         self.line: list[int] = []
-        self.time: list[Any] = []
+        self.time: list[int] = []
         self.price: list[float] = []
         self.size: list[float] = []
         self.side: list[int] = []
+
+
+class _Message(msgspec.Struct, frozen=True):
+    """A message for the decoder of live sessions; `fault` when no dialect could be told of it."""
+
+    line: int
+    recv: int
+    text: bytes
+    fault: str = ""
 
 
 def looks_like_frames(data: bytes) -> bool:
@@ -81,94 +100,209 @@ def looks_like_frames(data: bytes) -> bool:
     return first.startswith(b"{") or _STAMPED.match(first) is not None
 
 
-def read_frames(name: str, data: bytes) -> FrameTicks:
+def read_frames(name: str, data: bytes, *, lenient: bool = False) -> FrameTicks:
     """Read lines of frames.
+
+    Args:
+        name: the file's name for messages.
+        data: its content.
+        lenient: leave out and count what cannot be read.
 
     Raises:
         ImportFault: naming file and line, and what is wrong there.
     """
-    columns: dict[str, _Column] = {}
-    skipped: Counter[str] = Counter()
-    dialects: set[bool] = set()
+    reader = _Reader(name, lenient=lenient)
     for number, line in enumerate(data.split(b"\n"), 1):
         text = line.strip()
-        if not text:
-            continue
+        if text:
+            reader.take(number, text)
+    return reader.result()
+
+
+class _Reader:
+    """What is gathered while the lines of one file are gone through."""
+
+    def __init__(self, name: str, *, lenient: bool) -> None:
+        self._name = name
+        self._lenient = lenient
+        self._columns: dict[str, _Column] = {}
+        self._messages: list[_Message] = []
+        self._gateway = False
+        self._skipped: Counter[str] = Counter()
+        self._rejected: Counter[str] = Counter()
+        self._unit = ""
+        self._first: tuple[int, bool] | None = None
+
+    def take(self, line: int, text: bytes) -> None:
+        """Take a line: its stamp if it has one, and its messages."""
         stamp = _STAMPED.match(text)
-        recv = int(stamp[1]) if stamp is not None else -1
-        for message in (text[stamp.end() :] if stamp is not None else text).split(_RECORD_SEPARATOR):
+        recv = -1
+        if stamp is not None:
+            recv, text = self._receipt(line, stamp[1].decode()), text[stamp.end() :]
+        for message in text.split(_RECORD_SEPARATOR):
             if message.strip():
-                kind = _take(name, number, recv, message, columns, dialects)
-                if kind:
-                    skipped[kind] += 1
-    if len(dialects) > 1:
-        raise ImportFault(f"{name}: it mixes frames of the gateway with those of Binance; part them first")
-    named = dialects == {True}
-    ticks = {key: _ticks(name, key, column, named=named) for key, column in columns.items()}
-    sizes = {} if named else {key: np.array(column.size) for key, column in columns.items()}
-    return FrameTicks(ticks, sizes, named, dict(skipped.most_common()))
+                self._take(line, recv, message)
 
+    def _receipt(self, line: int, digits: str) -> int:
+        unit = unit_of(digits)
+        if not self._unit:
+            self._unit = unit
+        if unit != self._unit:
+            raise ImportFault(
+                f"{self._name}, line {line}: receipt stamp {digits!r} counts {unit}, those before count {self._unit}: "
+                "give all in one unit"
+            )
+        ns = int(digits) * 10 ** SCALES[unit]
+        if not in_years(ns):
+            raise ImportFault(f"{self._name}, line {line}: receipt stamp {digits!r} is outside the {YEARS}")
+        return ns
 
-def _take(
-    name: str, number: int, recv: int, message: bytes, columns: dict[str, _Column], dialects: set[bool]
-) -> str | None:
-    """Gather what a message says; return its kind when it is not one of trades."""
-    try:
-        event = _event_decoder.decode(message)
+    def _take(self, line: int, recv: int, message: bytes) -> None:
+        try:
+            event = _event_decoder.decode(message)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            self._messages.append(_Message(line, recv, message, str(error)))
+            return
+        except RecursionError:
+            self._messages.append(_Message(line, recv, message, "it is nested too deeply"))
+            return
         if event.target == TRADE:
-            contract, prints = _trade_decoder.decode(event.arguments)
-            column = columns.setdefault(contract, _Column())
-            for one in prints if isinstance(prints, list) else [prints]:
-                _add(column, recv, number, one.timestamp, one.price, one.volume, one.type)
-            dialects.add(True)
-            return None
+            self._gateway = True
+            self._stamped_alike(line, stamped=recv >= 0)
+            self._messages.append(_Message(line, recv, message))
+            return
         inner = event.data if event.data is not None else event
         if inner.e in ("trade", "aggTrade"):
-            price, size = float(_text_decoder.decode(inner.p)), float(_text_decoder.decode(inner.q))
-            side = Side.SELL if inner.m else Side.BUY
-            _add(columns.setdefault(inner.s, _Column()), recv, number, inner.T, price, size, side)
-            dialects.add(False)
-            return None
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise ImportFault(f"{name}, line {number}: it is no frame of trades that can be read ({error})") from None
-    return inner.e or event.target or (f"type {event.type}" if event.type else "other")
+            self._stamped_alike(line, stamped=recv >= 0)
+            self._binance(line, recv, inner)
+        else:
+            self._skipped[inner.e or event.target or (f"type {event.type}" if event.type else "other")] += 1
 
-
-def _add(column: _Column, recv: int, line: int, time: Any, price: float, size: float, side: int) -> None:
-    column.recv.append(recv)
-    column.line.append(line)
-    column.time.append(time)
-    column.price.append(price)
-    column.size.append(size)
-    column.side.append(side)
-
-
-def _ticks(name: str, key: str, column: _Column, *, named: bool) -> Ticks:
-    price = np.array(column.price, np.float64)
-    bad = np.flatnonzero(~np.isfinite(price) | (np.array(column.size) < 0))
-    if len(bad):
-        line = column.line[bad[0]]
-        raise ImportFault(f"{name}, line {line}: price and size must be finite numbers, the size not below zero")
-    if named:
-        stamps, wrong = StampParser().many(column.time)
-        if wrong:
-            text = column.time[wrong[0]]
+    def _stamped_alike(self, line: int, *, stamped: bool) -> None:
+        if self._first is None:
+            self._first = (line, stamped)
+        first, was = self._first
+        if was is not stamped:
+            has, had = ("a", "no") if stamped else ("no", "a")
             raise ImportFault(
-                f"{name}, line {column.line[wrong[0]]}, field 'timestamp': {text!r} stands where a time with a zone is "
-                "wanted"
+                f"{self._name}, line {line}: it has {has} receipt stamp, and line {first} has {had}: stamp all lines "
+                "with trades or none"
             )
-        ts = as_int64(stamps)
-    else:
-        limit = _END_MS  # what is beyond it stays beyond, and within 64 bits
-        ts = np.array([max(-limit, min(ms, limit)) for ms in column.time], np.int64) * 1_000_000
-    try:
-        check_years(ts)
-    except Beyond as error:
-        raise ImportFault(
-            f"{name}, line {column.line[error.row]}: {column.time[error.row]!r} stands where a time of the {YEARS} is "
-            "wanted"
-        ) from None
+
+    def _binance(self, line: int, recv: int, event: _Event) -> None:
+        try:
+            price, size = float(_text_decoder.decode(event.p)), float(_text_decoder.decode(event.q))
+        except (msgspec.MsgspecError, ValueError) as error:
+            self._refuse(line, "schema", str(error))
+            return
+        column = self._columns.setdefault(event.s, _Column())
+        if not _is_price_and_size(price, size):
+            self._refuse(line, "value", _unfit(price, size))
+        elif not in_years(event.T * _MS):
+            self._refuse(line, "timestamp", _beyond(event.T))
+        else:
+            column.recv.append(recv)
+            column.line.append(line)
+            column.time.append(event.T)
+            column.price.append(price)
+            column.size.append(size)
+            column.side.append(Side.SELL if event.m else Side.BUY)
+
+    def _refuse(self, line: int, reason: str, detail: str, count: int = 1) -> None:
+        if not self._lenient:
+            raise ImportFault(
+                f"{self._name}, line {line}: it is no frame of trades that can be read ({detail}): mend the line, or "
+                "leave such out with --lenient"
+            )
+        self._rejected[reason] += count
+
+    def result(self) -> FrameTicks:
+        """Return what all lines held."""
+        if self._gateway and self._columns:
+            raise ImportFault(f"{self._name}: it mixes frames of the gateway with those of Binance; part them first")
+        sizes: dict[str, Any] = {}
+        if self._gateway:
+            ticks = self._decoded()
+        else:
+            for message in self._messages:
+                self._refuse(message.line, "json", message.fault)
+            ticks = {symbol: _ticks(symbol, column) for symbol, column in self._columns.items()}
+            sizes = {symbol: np.array(column.size, np.float64) for symbol, column in self._columns.items()}
+        return FrameTicks(
+            ticks,
+            sizes,
+            {symbol: column.line for symbol, column in self._columns.items()},
+            self._gateway,
+            dict(self._skipped.most_common()),
+            dict(self._rejected.most_common()),
+            self._unit,
+        )
+
+    def _decoded(self) -> dict[str, Ticks]:
+        """Have the gateway's messages read as a live session reads them, and part them by contract."""
+        decoder = Decoder()
+        parts: dict[str, list[tuple[IntArray, Prints]]] = {}
+        for start in range(0, len(self._messages), _AT_ONCE):
+            messages = self._messages[start : start + _AT_ONCE]
+            payloads = [message.text + _RECORD_SEPARATOR for message in messages]
+            recv = np.array([message.recv for message in messages], np.int64)
+            found = decoder.decode("import", payloads, recv, np.zeros(len(recv), np.int64))
+            for bad in found.malformed:
+                self._refuse(messages[bad.frame].line, bad.reason, f"{bad.reason}: {bad.detail}", max(bad.prints, 1))
+            if found.prints is not None:
+                self._part(found.prints, messages, start, parts)
+        return {name: _joined(name, of_contract, self._messages) for name, of_contract in parts.items()}
+
+    def _part(
+        self, prints: Prints, messages: list[_Message], start: int, parts: dict[str, list[tuple[IntArray, Prints]]]
+    ) -> None:
+        price, size, ts = np.asarray(prints.price, np.float64), as_int64(prints.size), as_int64(prints.ts_ns)
+        frame, code = as_int64(prints.frame), as_int64(prints.contract)
+        fine = np.isfinite(price) & (size >= 0)
+        for row in np.flatnonzero(~fine).tolist():
+            self._refuse(messages[int(frame[row])].line, "value", _unfit(float(price[row]), float(size[row])))
+        timely = in_years(ts)
+        for row in np.flatnonzero(fine & ~timely).tolist():
+            self._refuse(messages[int(frame[row])].line, "timestamp", _beyond(int(ts[row])))
+        fine &= timely
+        for at in np.unique(code[fine]).tolist():
+            rows = np.flatnonzero(fine & (code == at))
+            chosen = Prints(
+                prints.contracts, code[rows], ts[rows], price[rows], size[rows], as_int64(prints.side)[rows],
+                frame[rows] + start, 0,
+            )  # fmt: skip
+            parts.setdefault(prints.contracts[at], []).append((rows + prints.first_tick, chosen))
+
+
+def _joined(name: str, parts: list[tuple[IntArray, Prints]], messages: list[_Message]) -> Ticks:
+    ts, price, size, side, frame = (
+        np.concatenate([getattr(prints, column) for _, prints in parts])
+        for column in ("ts_ns", "price", "size", "side", "frame")
+    )
+    recv = np.array([messages[at].recv for at in frame.tolist()], np.int64)
+    rows = np.concatenate([rows for rows, _ in parts])
+    return Ticks(name, ts, price, size, side, recv if int(recv.min()) >= 0 else None, row=rows)
+
+
+def _ticks(symbol: str, column: _Column) -> Ticks:
     recv = np.array(column.recv, np.int64)
-    size = np.array(column.size, np.int64) if named else np.zeros(len(price), np.int64)
-    side = np.array(column.side, np.int64)
-    return Ticks(key, ts, price, size, side, recv if len(recv) and int(recv.min()) >= 0 else None)
+    return Ticks(
+        symbol,
+        np.array(column.time, np.int64) * _MS,
+        np.array(column.price, np.float64),
+        np.zeros(len(recv), np.int64),
+        np.array(column.side, np.int64),
+        recv if len(recv) and int(recv.min()) >= 0 else None,
+    )
+
+
+def _is_price_and_size(price: float, size: float) -> bool:
+    return math.isfinite(price) and math.isfinite(size) and size >= 0
+
+
+def _unfit(price: float, size: float) -> str:
+    return f"price {price:g} and size {size:g} must be finite numbers, the size not below zero"
+
+
+def _beyond(stamp: int) -> str:
+    return f"{stamp} stands where a time of the {YEARS} is wanted"

@@ -23,7 +23,7 @@ from pyarrow import csv, parquet
 
 from tickloom.actors.recorder.errors import ImportFault
 from tickloom.actors.recorder.importing import columns as column_map
-from tickloom.actors.recorder.importing.grid import in_steps, off_grid
+from tickloom.actors.recorder.importing.grid import in_steps, uncountable
 from tickloom.actors.recorder.importing.times import TimeFormat, choose_format, is_valid, to_ns
 from tickloom.actors.recorder.importing.zones import Skipped, to_utc
 from tickloom.messages.market import FloatArray, IntArray, Side
@@ -159,7 +159,7 @@ def read_parquet(name: str, source: Any, contract: str, layout: Layout) -> Table
     counts = _numbers(name, names[places["size"]], cells["size"])
     bad = np.flatnonzero(_bad_sizes(counts, layout.size_step))
     if len(bad):
-        wanted = f"a multiple of {layout.size_step}, not below zero"
+        wanted = _wanted_size(layout.size_step)
         _fault(name, f"row {bad[0] + 1}", names[places["size"]], float(counts[bad[0]]), wanted)
     sides = np.full(len(table), int(Side.UNKNOWN), np.int64)
     if "side" in cells:
@@ -362,7 +362,11 @@ def _sizes(cells: pa.Array, step: Fraction) -> IntArray | None:
 
 def _bad_sizes(counts: FloatArray, step: Fraction) -> Any:
     finite = np.isfinite(counts)
-    return ~finite | (counts < 0) | off_grid(np.where(finite, counts, 0.0), step)
+    return ~finite | (counts < 0) | uncountable(np.where(finite, counts, 0.0), step)
+
+
+def _wanted_size(step: Fraction) -> str:
+    return f"a multiple of {step}, not below zero, 2^53 of them at most,"
 
 
 def _sides(cells: pa.Array) -> IntArray | None:
@@ -412,7 +416,7 @@ def _find_fault(sheet: _Sheet, layout: Layout) -> NoReturn:
         wanted = {
             "time": None if is_valid(time, sheet.form) else sheet.form.wanted,
             "price": None if _is_finite(cells["price"]) else "a number",
-            "size": None if _is_size(cells["size"], step) else f"a multiple of {step}, not below zero,",
+            "size": None if _is_size(cells["size"], step) else _wanted_size(step),
             "side": None if cells.get("side", "").strip().lower() in SIDES else "buy, sell or unknown",
         }
         for role, want in wanted.items():

@@ -23,7 +23,7 @@ import numpy as np
 
 from tickloom.actors.recorder.errors import ImportFault
 from tickloom.actors.recorder.importing.frames import looks_like_frames, read_frames
-from tickloom.actors.recorder.importing.grid import find_step, in_steps, off_grid, parse_step
+from tickloom.actors.recorder.importing.grid import find_step, in_steps, off_grid, parse_step, uncountable
 from tickloom.actors.recorder.importing.sources import LEAN_COLUMNS, Source, open_sources
 from tickloom.actors.recorder.importing.tables import Layout, Table, Ticks, read_csv, read_parquet
 from tickloom.actors.recorder.importing.target import check_target, put
@@ -60,6 +60,8 @@ class ImportReport(msgspec.Struct, frozen=True):
         skipped: messages of frame files that were no trades, by kind.
         columns: which column of tables was what, by role: its name, or its number in a table without names.
         others: ticks of contracts that were not asked for, in files that name several.
+        rejected: what of frame files could not be read and was left out, by reason; only if that was asked for.
+        receipts: the unit in which lines of frames say their receipt, by file, as their digits tell it.
     """
 
     files: tuple[str, ...]
@@ -77,6 +79,8 @@ class ImportReport(msgspec.Struct, frozen=True):
     skipped: dict[str, int]
     columns: dict[str, str]
     others: int
+    rejected: dict[str, int]
+    receipts: dict[str, str]
 
     @property
     def ticks(self) -> int:
@@ -102,6 +106,9 @@ class _Gathered(msgspec.Struct):
     columns: dict[str, str] = {}
     others: int = 0
     read: int = 0
+    lenient: bool = False
+    rejected: dict[str, int] = {}
+    receipts: dict[str, str] = {}
 
 
 def import_ticks(
@@ -120,6 +127,7 @@ def import_ticks(
     settings: Mapping[str, object] | None = None,
     calendars: Mapping[str, object] | None = None,
     product: Callable[[str], Product] | None = None,
+    lenient: bool = False,
     replace: bool = False,
     program: str = "tickloom",
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -143,6 +151,7 @@ def import_ticks(
         settings: what else the session's start should say, by section; sizes of nought are accepted otherwise.
         calendars: session calendars for the session's start.
         product: what is known of each contract; `tick_size` goes before it, it goes before `calendar`.
+        lenient: leave out and count what of frames cannot be read, instead of raising for it.
         replace: put the new log in place of one that is there.
         program: name and version for headers and the session's start.
         progress: called while the log is written, with the ticks that are done and those there are.
@@ -174,7 +183,7 @@ def import_ticks(
         date=day,
         size_step=exact["--size-step"] or Fraction(1),
     )
-    gathered = _Gathered([], size_step=layout.size_step)
+    gathered = _Gathered([], size_step=layout.size_step, lenient=lenient)
     for path in paths:
         for source, name in open_sources(path, contract):
             plain = columns is None and time_format == "auto" and day is None
@@ -200,6 +209,8 @@ def import_ticks(
         skipped=gathered.skipped,
         columns=gathered.columns,
         others=gathered.others,
+        rejected=gathered.rejected,
+        receipts=gathered.receipts,
     )
     told: dict[str, object] = {
         "import": {
@@ -255,13 +266,17 @@ def _of_table(table: Table, into: _Gathered) -> list[Ticks]:
 
 
 def _from_frames(source: Source, contract: str, into: _Gathered, size_step: Fraction | None) -> list[Ticks]:
-    found = read_frames(source.name, source.data)
-    for kind, count in found.skipped.items():
-        into.skipped[kind] = into.skipped.get(kind, 0) + count
+    found = read_frames(source.name, source.data, lenient=into.lenient)
+    for counts, more in ((into.skipped, found.skipped), (into.rejected, found.rejected)):
+        for kind, count in more.items():
+            counts[kind] = counts.get(kind, 0) + count
+    if found.receipt:
+        into.receipts[source.name] = found.receipt
     if found.named:
         chosen = [ticks for name, ticks in found.ticks.items() if contract in (name, "*")]
+        into.others += sum(map(len, found.ticks.values())) - sum(map(len, chosen))
         if not chosen:
-            there = ", ".join(found.ticks)
+            there = ", ".join(found.ticks) or "nothing"
             raise ImportFault(f"{source.name}: it has no trades of {contract}, only of {there}: name one of them, or *")
         return chosen
     if not found.ticks:
@@ -272,12 +287,18 @@ def _from_frames(source: Source, contract: str, into: _Gathered, size_step: Frac
     ((symbol, ticks),) = found.ticks.items()
     sizes = found.sizes[symbol]
     step = size_step if size_step is not None else find_step(sizes)
-    if step is None or off_grid(sizes, step).any():
+    if step is None:
+        raise ImportFault(f"{source.name}: sizes of {symbol} are no multiples of any step: give --size-step")
+    bad = np.flatnonzero(uncountable(sizes, step))
+    if len(bad):
+        line, size = found.lines[symbol][bad[0]], float(sizes[bad[0]])
         raise ImportFault(
-            f"{source.name}: sizes of {symbol} are no multiples of {step or 'any step'}: give --size-step"
+            f"{source.name}, line {line}: size {size:g} of {symbol} is no multiple of {_spell(step)}, or more than "
+            "2^53 of them: give --size-step, or leave the line out"
         )
     into.size_step = step
-    return [msgspec.structs.replace(ticks, contract=contract, size=in_steps(sizes, step))]
+    name = symbol if contract == "*" else contract
+    return [msgspec.structs.replace(ticks, contract=name, size=in_steps(sizes, step))]
 
 
 def _without_repeat(ticks: Ticks, into: _Gathered) -> Ticks:

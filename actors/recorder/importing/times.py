@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -124,13 +125,18 @@ def _guess(example: str, day: date | None) -> str:
         if _ISO.fullmatch(example):
             return "iso"
         raise ValueError(f"{example!r} is no time as 2013-09-01 17:00:00.083 or a number: give --time-format")
-    digits = len(example.lstrip("+-").partition(".")[0])
-    for unit, low in (("ns", 18), ("us", 15), ("ms", 12), ("s", 9)):
-        if digits >= low:
-            return unit
+    unit = unit_of(example)
+    if unit:
+        return unit
     if day is not None:
         return "ms-of-day"
     raise ValueError(f"{example!r} may count anything: give --time-format")
+
+
+def unit_of(number: str) -> str:
+    """Return the unit of a number since 1970, as its digits tell it; empty: it may count anything."""
+    digits = len(number.lstrip("+-").partition(".")[0])
+    return next((unit for unit, low in (("ns", 18), ("us", 15), ("ms", 12), ("s", 9)) if digits >= low), "")
 
 
 def to_ns(column: pa.Array, form: TimeFormat) -> IntArray:
@@ -157,13 +163,18 @@ def to_ns(column: pa.Array, form: TimeFormat) -> IntArray:
     return _by_pattern(column, form)
 
 
+def in_years(ns: Any) -> Any:
+    """Whether a time (ns) is within `YEARS`; of an array, which."""
+    return (ns >= _FIRST) & (ns < _END)
+
+
 def check_years(ns: IntArray, wrapped: NDArray[np.bool_] | bool = False) -> None:
     """See that times (ns) are within `YEARS`; `wrapped` tells those that 64 bits do not hold.
 
     Raises:
         Beyond: one is not.
     """
-    beyond = np.flatnonzero((ns < _FIRST) | (ns >= _END) | wrapped)
+    beyond = np.flatnonzero(~in_years(ns) | wrapped)
     if len(beyond):
         raise Beyond(int(beyond[0]))
 

@@ -104,3 +104,15 @@ def test_each_contract_of_a_file_has_what_the_settings_know_of_it(tickloom: Tick
     assert tickloom("replay", "log", "--json").json["ticks"] == 8
     refused = tickloom("import", "ab.csv", "--log", "other", "--contract", "C")
     assert (refused.code, refused.err[-1].count("'A', 'B'")) == (2, 1)
+
+
+def test_what_is_left_out_of_frames_is_in_the_report_by_reason(tickloom: Tickloom) -> None:
+    print_ = '{"price":1,"timestamp":"2024-01-15T08:30:00Z","type":%d,"volume":1}'
+    line = '1705307400123 {"type":1,"target":"GatewayTrade","arguments":["X",[%s]]}'
+    Path("a.log").write_text("\n".join(line % (print_ % side) for side in (0, 7, 8)))
+    refused = tickloom("import", "a.log", "--log", "log", "--contract", "X")
+    assert refused.code == 2
+    assert "a.log, line 2" in refused.err[-1]
+    report = tickloom("import", "a.log", "--log", "log", "--contract", "X", "--lenient")
+    assert "rejected               side  2" in report.out
+    assert "receipt in             a.log  ms" in report.out

@@ -328,6 +328,65 @@ def test_stamped_lines_of_the_gateways_frames_keep_their_receipt(tmp_path, recor
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("unit", "scale"), [("s", NS), ("ms", 10**6), ("us", 10**3), ("ns", 1)])
+def test_digits_tell_the_unit_of_receipt_stamps(tmp_path, records, unit, scale):
+    path = write(tmp_path / "a.log", "".join(f"{(BASE + i * NS) // scale} {line}\n" for i, line in enumerate(FRAMES)))
+    report = import_ticks(path, tmp_path / "log", "X")
+    assert report.receipts == {"a.log": unit}
+    frames = [r for r in records(tmp_path / "log") if not isinstance(r, ControlRecord)]
+    assert [r.recv_ns for r in frames] == [BASE + NS, BASE + 2 * NS, BASE + 2 * NS]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (FRAMES[2], r"a\.log, line 3: it has no receipt stamp, and line 2 has a: stamp all lines with trades or none"),
+        (f"{BASE // 10**6} {FRAMES[2]}", f"line 3: receipt stamp '{BASE // 10**6}' counts ms, those before count ns"),
+    ],
+)
+def test_a_line_whose_receipt_is_told_otherwise_costs_no_other_its_own(tmp_path, line, words):
+    stamped = [f"{BASE + i * NS} {line}" for i, line in enumerate(FRAMES)]
+    path = write(tmp_path / "a.log", "\n".join([*stamped[:2], line, stamped[3]]))
+    for lenient in (False, True):
+        with pytest.raises(ImportFault, match=words):
+            import_ticks(path, tmp_path / "log", "X", lenient=lenient)
+
+
+BAD_ELEMENTS = [
+    ('{"price":1,"timestamp":"2024-01-15T08:30:00Z","type":7,"volume":1}', "side"),
+    ('{"price":null,"timestamp":"2024-01-15T08:30:00Z","type":0,"volume":1}', "schema"),
+    ('{"price":1,"type":0,"volume":1}', "schema"),
+    ('{"price":1,"timestamp":"yesterday","type":0,"volume":1}', "timestamp"),
+    ('{"price":1,"timestamp":"2255-01-15T08:30:00Z","type":0,"volume":1}', "timestamp"),
+    ('{"price":1,"timestamp":"2024-01-15T08:30:00Z","type":0,"volume":-1}', "value"),
+    ('{"price":NaN,"timestamp":"2024-01-15T08:30:00Z","type":0,"volume":1}', "value"),
+    ('{"price":1,', "json"),
+]
+
+
+@pytest.mark.parametrize(("element", "reason"), BAD_ELEMENTS)
+def test_an_element_that_a_live_session_rejects_is_named_or_left_out_and_counted(tmp_path, prints, element, reason):
+    good = '{"price":100.25,"timestamp":"2024-01-15T08:30:01Z","type":0,"volume":2.0}'
+    line = f'{{"type":1,"target":"GatewayTrade","arguments":["X",[{good},{element}]]}}'
+    path = write(tmp_path / "a.jsonl", "\n".join([FRAMES[1], line, FRAMES[2]]))
+    with pytest.raises(ImportFault, match=r"a\.jsonl, line 2: it is no frame .*: mend the line, or .* with --lenient"):
+        import_ticks(path, tmp_path / "log", "X")
+    report = import_ticks(path, tmp_path / "log", "X", lenient=True)
+    assert (report.rejected, report.rows) == ({reason: 1}, {"X": 4})
+    assert rows(prints(tmp_path / "log"))[1] == (BASE + NS, 100.25, 2, 0)
+
+
+def test_what_binance_never_sends_is_left_out_and_counted(tmp_path, prints):
+    lines = [json.dumps({"e": "trade", "T": 1, "s": "A", "p": "1", "q": q}) for q in ("1", "nan", "x", "-1", "2")]
+    path = write(
+        tmp_path / "a.jsonl",
+        "\n".join([*lines, '{"e":', json.dumps({"e": "trade", "T": 10**19, "s": "A", "p": "1", "q": "1"})]),
+    )
+    report = import_ticks(path, tmp_path / "log", "*", lenient=True)
+    assert report.rejected == {"value": 2, "schema": 1, "timestamp": 1, "json": 1}
+    assert [(p.contract, p.size) for p in prints(tmp_path / "log")] == [("A", 1), ("A", 2)]
+
+
 def test_ticks_out_of_order_stay_where_they_stood_and_receipt_only_rises(tmp_path, records):
     text = "time,price,size\n" + "".join(f"{BASE + s * NS},100,1\n" for s in (1, 3, 2, 4))
     report = import_ticks(write(tmp_path / "a.csv", text), tmp_path / "log", "X")
@@ -435,8 +494,40 @@ def test_such_a_year_is_named_by_row_in_parquet(tmp_path, times):
 @pytest.mark.parametrize("stamp", [2**63 - 1, 10**20, -(10**20), 8_835_984_000_000])
 def test_such_a_year_is_named_by_line_in_frames(tmp_path, stamp):
     path = write(tmp_path / "a.jsonl", json.dumps({"e": "trade", "T": stamp, "s": "A", "p": "1", "q": "1"}))
-    with pytest.raises(ImportFault, match=rf"a\.jsonl, line 1: {stamp} stands where a time of the years 1691 to 2249"):
+    with pytest.raises(
+        ImportFault, match=rf"a\.jsonl, line 1: .*\({stamp} stands where a time of the years 1691 to 2249"
+    ):
         import_ticks(path, tmp_path / "log", "X")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "words"),
+    [
+        ("a.csv", f"time,price,size\n{BASE},1,1e300\n", {}, r"a\.csv, line 2, column 'size': '1e300' .* 2\^53 of them"),
+        ("a.csv", f"time,price,size\n{BASE},1,9223372036854775808\n", {}, "line 2, column 'size': '9223372036854775808'"),
+        ("a.csv", GOOD, {"tick_size": "1e400"}, "--tick-size: '1e400' is no step: give a number"),
+        ("a.csv", GOOD, {"tick_size": "1e-400"}, "--tick-size: '1e-400' is no step: give a number"),
+        ("a.csv", GOOD, {"tick_size": "1e999999999"}, "is no step: give a number"),
+        ("a.csv", GOOD, {"tick_size": "1/" + "3" * 30}, "is no step: give a number such as 0.25 or 1/32, of 18 digits"),
+        ("a.jsonl", '{"e":"trade","T":1,"s":"A","p":"1","q":"1e300"}', {}, r"line 1: size 1e\+300 of A .* 2\^53"),
+        ("a.jsonl", '{"e":"trade","T":1,"s":"A","p":"1","q":"nan"}', {}, "line 1: .*price 1 and size nan must be finite"),
+        ("a.jsonl", '9999999999999999999 {"e":"trade","T":1,"s":"A","p":"1","q":"1"}', {}, "line 1: receipt stamp '9999999999999999999' is outside"),
+        ("a.jsonl", "1" * 40 + ' {"e":"trade","T":1,"s":"A","p":"1","q":"1"}', {}, "line 1: receipt stamp '1111.* is outside the years"),
+        ("a.jsonl", '{"type":1,"target":"GatewayTrade","arguments":["X",' + "[" * 5000 + "]" * 5000 + "]}", {}, "line 1: it is no frame .*nested too deeply"),
+    ],
+)  # fmt: skip
+def test_what_is_beyond_all_numbers_is_said_in_a_sentence(tmp_path, name, content, options, words):
+    path = write(tmp_path / name, content)
+    with pytest.raises(ImportFault, match=words) as raised:
+        import_ticks(path, tmp_path / "log", "X", **options)
+    assert "\n" not in str(raised.value)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_a_price_beyond_floats_is_off_the_grid_without_a_warning(tmp_path, recwarn):
+    path = write(tmp_path / "a.csv", f"time,price,size\n{BASE},1e308,1\n{BASE},100.25,1\n")
+    assert import_ticks(path, tmp_path / "log", "X", tick_size="0.25").off_grid == 1
+    assert list(recwarn) == []
 
 
 @pytest.mark.parametrize("text", ["2249-12-31 23:59:59.999999999", "1691-01-01"])
@@ -488,7 +579,7 @@ def test_a_time_the_clock_skipped_is_named_by_line(tmp_path):
         ("a.jsonl", '{"type":6}\n', {}, "no trade in it, only type 6"),
         ("a.jsonl", '{"e":"trade","T":1,"s":"A","p":"x","q":"1"}\n', {}, "line 1: it is no frame"),
         ("a.jsonl", '{"type":6}\n{"type":\n', {}, "line 2: it is no frame"),
-        ("a.jsonl", gateway(("2024-01-15T08:30:00", 1.0, 1, 0)), {}, "line 1, field 'timestamp': '2024-01-15T08:30:00'"),
+        ("a.jsonl", gateway(("2024-01-15T08:30:00", 1.0, 1, 0)), {}, r"line 1: it is no frame .*\(timestamp: '2024-01-15T08:30:00' is no stamp\)"),
         ("a.jsonl", '{"e":"trade","T":1,"s":"A","p":"1","q":"1"}\n{"e":"trade","T":1,"s":"B","p":"1","q":"1"}', {}, r"several symbols \(A, B\)"),
         ("a.jsonl", '{"e":"trade","T":1,"s":"A","p":"1","q":"1"}\n' + gateway(("2024-01-15T08:30:00Z", 1.0, 1, 0)), {}, "mixes frames"),
     ],
