@@ -53,7 +53,7 @@ def open_sources(path: Path, contract: str) -> Iterator[tuple[Source, str]]:
     Args:
         path: a CSV, JSON lines or frame lines file, plain or `.gz .bz2 .xz`, a `.parquet`, or a `.zip` of CSVs.
         contract: the contract; `{}` in it is replaced by each member's tag, otherwise a zip must have one member, or
-            one whose tag the contract holds.
+            one whose tag is a part of the contract's id.
 
     Raises:
         ImportFault: the file cannot be read, or its members do not fit the contract.
@@ -85,9 +85,11 @@ def _members(path: Path, contract: str) -> Iterator[tuple[Source, str]]:
     with zipfile.ZipFile(path) as archive:
         names = [info.filename for info in archive.infolist() if not info.is_dir() and info.file_size]
         tags = {name: Path(name).stem.rpartition("_")[2] for name in names}
+        if not names:
+            raise ImportFault(f"{path}: there is nothing in it: name a zip with a file of ticks")
         chosen = names
         if "{}" not in contract and len(names) > 1:
-            chosen = [name for name in names if tags[name] and tags[name] in contract]
+            chosen = [name for name in names if _names(contract, tags[name])]
         if len(chosen) != 1 and "{}" not in contract:
             raise ImportFault(
                 f"{path}: it holds {len(names)} files ({', '.join(tags.values())}): name the contract so that it holds "
@@ -96,4 +98,14 @@ def _members(path: Path, contract: str) -> Iterator[tuple[Source, str]]:
         if sum(archive.getinfo(name).file_size for name in chosen) > _MAX_BYTES:
             raise ImportFault(f"{path}: it holds more than {_MAX_BYTES} bytes: unpack it and import the files")
         for name in chosen:
-            yield _text(f"{path.name}/{name}", archive.read(name), path, tags[name]), contract.replace("{}", tags[name])
+            try:
+                data = archive.read(name)
+            except RuntimeError as error:  # encrypted, or packed in a way that Python does not know
+                reason = str(error) or "it is packed in an unknown way"
+                raise ImportFault(f"{path}: {name} cannot be read ({reason}): unpack it and import the file") from None
+            yield _text(f"{path.name}/{name}", data, path, tags[name]), contract.replace("{}", tags[name])
+
+
+def _names(contract: str, tag: str) -> bool:
+    """Whether a contract's id has a tag in it as a whole: `Z25` names `201412` as little as `2`."""
+    return bool(tag) and re.search(rf"(?<![^\W_]){re.escape(tag)}(?![^\W_])", contract) is not None
