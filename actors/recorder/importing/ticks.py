@@ -9,6 +9,7 @@ The log appears when it is complete, never half: it is written beside and rename
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -21,12 +22,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 import numpy as np
 
-from tickloom.actors.recorder.errors import ImportFault
+from tickloom.actors.recorder.errors import ImportFault, LogWriteError
 from tickloom.actors.recorder.importing.frames import looks_like_frames, read_frames
 from tickloom.actors.recorder.importing.grid import find_step, in_steps, off_grid, parse_step, uncountable
 from tickloom.actors.recorder.importing.sources import LEAN_COLUMNS, Source, open_sources
 from tickloom.actors.recorder.importing.tables import Layout, Table, Ticks, read_csv, read_parquet
-from tickloom.actors.recorder.importing.target import check_target, put
+from tickloom.actors.recorder.importing.target import begin, put
 from tickloom.actors.recorder.writer import LogOptions, LogWriter
 from tickloom.messages.control import Beat, SessionStarted, SessionStopped
 from tickloom.messages.intake import Frames, Numbered
@@ -168,7 +169,7 @@ def import_ticks(
     paths = [Path(f) for f in ([files] if isinstance(files, str | os.PathLike) else files)]
     if not contract.strip():
         raise ImportFault("--contract: the name is empty: say whose ticks they are, such as ES or CON.F.US.EP.U13")
-    check_target(target, replace=replace)
+    partial = begin(target, replace=replace)
     steps = {"--tick-size": tick_size, "--size-step": size_step}
     exact: dict[str, Fraction | None] = {}
     for name, value in steps.items():
@@ -228,7 +229,17 @@ def import_ticks(
         timeframes=(),
         calendars={**(calendars or {}), **{one.calendar: one.rules for one in known.values()}},
     )
-    _write(target, ticks, start, replace=replace, program=program, progress=progress)
+    try:
+        _write(partial, target, ticks, start, program=program, progress=progress)
+        put(partial, target, replace=replace)
+    except LogWriteError as error:
+        raise OSError(error.errno or errno.EIO, os.strerror(error.errno or errno.EIO), str(target)) from error
+    except OSError as error:
+        if error.filename is not None and Path(error.filename).is_relative_to(partial):
+            error.filename = str(target)  # the hidden name is no place that anybody asked for
+        raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return report
 
 
@@ -382,32 +393,28 @@ def _places(ticks: list[Ticks]) -> IntArray:
 
 
 def _write(
-    target: Path, ticks: list[Ticks], start: SessionStarted, *, replace: bool, program: str,
+    partial: Path, target: Path, ticks: list[Ticks], start: SessionStarted, *, program: str,
     progress: Callable[[int, int], None],
 ) -> None:  # fmt: skip
+    """Write all into the log at `partial`, which is to become `target`."""
     recv, prints = _merge(ticks)
-    begin = int(min(recv[0], prints.ts_ns.min())) // _DAY * _DAY  # type: ignore[union-attr]
+    begin_ns = int(min(recv[0], prints.ts_ns.min())) // _DAY * _DAY  # type: ignore[union-attr]
     end = (int(max(recv[-1], prints.ts_ns.max())) // _DAY + 1) * _DAY + _AFTER_END  # type: ignore[union-attr]
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.importing-{os.getpid()}")
-    try:
-        with LogWriter(partial, session="import", options=_OPTIONS, program=program) as writer:
-            writer.append([Numbered(1, msgspec.structs.replace(start, recv_ns=begin))], 0)
-            writer.flush(0)  # in a batch of its own: damage to the first ticks does not cost the start
-            seq = 2
-            for at in range(0, len(recv), _ROWS):
-                frames = _frames(recv, prints, at, min(at + _ROWS, len(recv)))
-                writer.append([Numbered(seq, frames)], 0)
-                seq += len(frames)
-                progress(min(at + _ROWS, len(recv)), len(recv))
-            writer.append([Numbered(seq, Beat(recv_ns=end))], 0)
-            writer.append([Numbered(seq + 1, SessionStopped(recv_ns=end, reason="imported"))], 0)
-        lost = writer.counters.lost_records + writer.counters.unfit
-        if lost:
-            raise ImportFault(f"{target}: {lost} ticks or records fit into no log, so none was made: report this")
-        put(partial, target, replace=replace)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with LogWriter(partial, session="import", options=_OPTIONS, program=program) as writer:
+        writer.append([Numbered(1, msgspec.structs.replace(start, recv_ns=begin_ns))], 0)
+        writer.flush(0)  # in a batch of its own: damage to the first ticks does not cost the start
+        seq = 2
+        for at in range(0, len(recv), _ROWS):
+            frames = _frames(recv, prints, at, min(at + _ROWS, len(recv)))
+            writer.append([Numbered(seq, frames)], 0)
+            seq += len(frames)
+            progress(min(at + _ROWS, len(recv)), len(recv))
+        writer.append([Numbered(seq, Beat(recv_ns=end))], 0)
+        writer.append([Numbered(seq + 1, SessionStopped(recv_ns=end, reason="imported"))], 0)
+    lost = writer.counters.lost_records + writer.counters.unfit
+    if lost:
+        raise ImportFault(f"{target}: {lost} ticks or records fit into no log, so none was made: report this")
 
 
 def _frames(recv: IntArray, prints: Prints, start: int, stop: int) -> Frames:

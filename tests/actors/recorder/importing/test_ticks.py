@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 import io
 import json
+import os
+import subprocess
+import sys
 import zipfile
 from datetime import date, datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -20,11 +25,13 @@ from tickloom.actors.recorder.errors import ImportFault, LogInUse
 from tickloom.actors.recorder.importing import ticks as ticks_module
 from tickloom.actors.recorder.importing.ticks import Product, import_ticks
 from tickloom.actors.recorder.reader import LogReader
+from tickloom.actors.recorder.segment import segments_in
 from tickloom.actors.recorder.writer import LogWriter
 from tickloom.messages.control import Beat, SessionStarted, SessionStopped
 from tickloom.messages.intake import Frames
 from tickloom.messages.market import NS, Side
 from tickloom.messages.records import ControlRecord
+from tickloom.scripts.output import sentence
 
 DAY = 86_400 * NS
 GOOD = "time,price,size,side\n2024-01-15 08:30:00.5,100.25,3,buy\n2024-01-15 08:30:01,100.50,1,S\n2024-01-15 08:30:01,100.25,2,\n"
@@ -115,6 +122,37 @@ def test_one_contract_of_a_zip_can_be_chosen_by_its_name(data, tmp_path, prints)
     assert [p.price for p in prints(tmp_path / "log")] == [float(r[1]) for r in said]
     with pytest.raises(ImportFault, match=r"holds 8 files \(201310, .*name the contract so that it holds one of these"):
         import_ticks(day, tmp_path / "other", "GC")
+
+
+def test_a_member_of_a_zip_is_chosen_by_its_whole_tag(tmp_path, prints):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("b_2.csv", GOOD)
+        archive.writestr("b_Z24.csv", GOOD)
+    with pytest.raises(ImportFault, match=r"a\.zip: it holds 2 files \(2, Z24\): name the contract"):
+        import_ticks(tmp_path / "a.zip", tmp_path / "log", "CON.F.US.EP.Z25")
+    assert import_ticks(tmp_path / "a.zip", tmp_path / "log", "CON.F.US.EP.Z24").rows == {"CON.F.US.EP.Z24": 3}
+
+
+@pytest.mark.parametrize("contract", ["X", "X.{}"])
+def test_an_empty_zip_is_said_to_be_empty(tmp_path, contract):
+    zipfile.ZipFile(tmp_path / "a.zip", "w").close()
+    with pytest.raises(ImportFault, match=r"a\.zip: there is nothing in it: name a zip with a file of ticks"):
+        import_ticks(tmp_path / "a.zip", tmp_path / "log", contract)
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "words"),
+    [(6, 1, r"a\.csv cannot be read \(.*encrypted"), (8, 99, r"a\.csv cannot be read \(.*compression")],
+)
+def test_a_zip_that_python_cannot_open_is_to_be_unpacked(tmp_path, offset, value, words):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.csv", GOOD)
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    for head, at in ((b"PK\x03\x04", offset), (b"PK\x01\x02", offset + 2)):
+        data[data.index(head) + at] = value
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(ImportFault, match=words + ".*: unpack it and import the file"):
+        import_ticks(tmp_path / "a.zip", tmp_path / "log", "X")
 
 
 def test_es_is_there_tick_for_tick_in_chicago_time(data, tmp_path, prints):
@@ -642,6 +680,90 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path, prints):
     with pytest.raises(ImportFault, match="is a file"):
         import_ticks(path, path, "X")
     assert {p.name for p in tmp_path.iterdir()} == {"a.csv", "log"}
+
+
+@pytest.fixture
+def dead():
+    """The number of a process that has ended."""
+    run = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    return int(run.stdout)
+
+
+def test_what_a_killed_import_left_is_removed_by_the_next_beside_it(tmp_path, dead, prints):
+    path = write(tmp_path / "a.csv", GOOD)
+    for pid in (dead, os.getpid(), os.getppid()):
+        import_ticks(path, tmp_path / f".log.importing-{pid}", "Y")
+    import_ticks(path, tmp_path / f".other.importing-{dead}", "Y")
+    import_ticks(path, tmp_path / "log", "X")
+    assert {p.contract for p in prints(tmp_path / "log")} == {"X"}
+    left = {"a.csv", "log", f".log.importing-{os.getppid()}", f".other.importing-{dead}"}
+    assert {p.name for p in tmp_path.iterdir()} == left, "those of living processes and of other logs stay"
+
+
+def test_a_replacement_that_was_killed_between_its_renames_is_finished(tmp_path, dead, prints):
+    path, log, pid = write(tmp_path / "a.csv", GOOD), tmp_path / "log", dead
+    import_ticks(path, tmp_path / f".log.replaced-{pid}", "OLD")
+    import_ticks(path, tmp_path / f".log.importing-{pid}", "NEW")
+    with pytest.raises(ImportFault, match="was killed at its last step; its log was complete and is in place now"):
+        import_ticks(path, log, "X")
+    assert {p.contract for p in prints(log)} == {"NEW"}
+    assert {p.name for p in tmp_path.iterdir()} == {"a.csv", "log"}
+    import_ticks(path, tmp_path / f".log.replaced-{pid}", "OLD")
+    import_ticks(path, log, "X", replace=True)
+    assert {p.contract for p in prints(log)} == {"X"}
+    assert {p.name for p in tmp_path.iterdir()} == {"a.csv", "log"}, "only the removal of the old was left to do"
+
+
+def test_a_log_that_came_between_is_left_to_a_person_to_tell_apart(tmp_path, dead, prints):
+    path, log, pid = write(tmp_path / "a.csv", GOOD), tmp_path / "log", dead
+    for name in ("log", f".log.replaced-{pid}", f".log.importing-{pid}"):
+        import_ticks(path, tmp_path / name, "Y")
+    with pytest.raises(ImportFault, match=rf"log\.replaced-{pid} and .*log\.importing-{pid} are of an import that was"):
+        import_ticks(path, log, "X", replace=True)
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_log_whose_replacement_cannot_be_put_in_its_place_is_there_again(tmp_path, monkeypatch, prints):
+    path, log = write(tmp_path / "a.csv", GOOD), tmp_path / "log"
+    import_ticks(path, log, "OLD")
+    rename = Path.rename
+
+    def refuse(self, target):
+        if ".importing-" in self.name:
+            raise OSError(errno.EIO, "Input/output error", str(self))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OSError, match="Input/output"):
+        import_ticks(path, log, "NEW", replace=True)
+    assert {p.contract for p in prints(log)} == {"OLD"}
+    assert {p.name for p in tmp_path.iterdir()} == {"a.csv", "log"}
+
+
+def test_what_recover_set_aside_goes_with_the_log_that_is_replaced(tmp_path, prints):
+    path, log = write(tmp_path / "a.csv", GOOD), tmp_path / "log"
+    import_ticks(path, log, "X")
+    (segment,) = segments_in(log)
+    for name in (f"{segment.name}.damaged", f"{segment.name}.damaged-2"):
+        (log / name).touch()
+    import_ticks(path, log, "Y", replace=True)
+    assert {p.contract for p in prints(log)} == {"Y"}
+    (log / "thesis.damaged").touch()
+    with pytest.raises(ImportFault, match=r"'thesis\.damaged', which is of no log"):
+        import_ticks(path, log, "Z", replace=True)
+
+
+def test_a_full_disk_is_said_of_the_log_that_was_asked_for(tmp_path, kit, monkeypatch):
+    def full(*arguments, **options):
+        disk = kit.Disk()
+        disk.room = 4096
+        return LogWriter(*arguments, files=disk, **options)
+
+    monkeypatch.setattr(ticks_module, "LogWriter", full)
+    with pytest.raises(OSError, match="No space left") as raised:
+        import_ticks(write(tmp_path / "a.csv", GOOD), tmp_path / "log", "X")
+    assert sentence(raised.value) == f"{tmp_path / 'log'}: no space left on device: free some space, or write elsewhere"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
 
 
 def test_a_log_in_use_is_not_replaced(tmp_path, kit):
