@@ -152,7 +152,7 @@ class _Reader:
                 f"{self._name}, line {line}: receipt stamp {digits!r} counts {unit}, those before count {self._unit}: "
                 "give all in one unit"
             )
-        ns = int(digits) * 10 ** SCALES[unit]
+        ns: int = int(digits) * 10 ** SCALES[unit]
         if not in_years(ns):
             raise ImportFault(f"{self._name}, line {line}: receipt stamp {digits!r} is outside the {YEARS}")
         return ns
