@@ -283,6 +283,7 @@ class Weaver:
             else:
                 closed[start] = Live(_at(row, start), end, revisions)
                 self.fixed = min(self.fixed, end)
+                self._retold.pop(start, None)  # a flat bar of this step, where there is a trade now
             self.changed.add(start)
         self._late = []
 

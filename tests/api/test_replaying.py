@@ -116,7 +116,7 @@ def test_bars_that_a_removed_beginning_reaches_into_are_partial_also_for_a_sessi
     with LogReader(log) as reader:
         first = next(int(n.item.recv_ns[0]) for n in reader.items() if isinstance(n.item, Frames))
         result = tickloom.replay(log)
-        states = come_to(reader, settings_of(session_start(reader, reader.context(), None, None))).states
+        states = come_to(reader, settings_of(session_start(reader, reader.context(), reader.context(), None))).states
     cut = {}
     for frame, width in (("1s", NS), ("5s", 5 * NS)):
         if first % width:

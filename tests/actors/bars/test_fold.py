@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tickloom.actors.bars.deltas import LIMIT, BarOverflowError, to_columns
@@ -202,6 +202,11 @@ def test_flat_bars_fill_all_that_was_empty_while_the_market_traded_the_same_way_
 
 
 @SLOW
+@example(
+    moves=[(0, 0, 1, "t")] * 3 + [(0, 4, 1, "t"), (0, 21, 1, "t"), (0, 0, 1, "t"), (0, 9, 1, "t")],
+    seed=0,
+    calendar="24/7",
+)
 @given(
     st.lists(
         st.tuples(
