@@ -29,7 +29,7 @@ from tickloom.messages.market import NS
 T0 = 1_700_000_000 * NS - 1_700_000_000 * NS % (3600 * NS)
 WIDTHS = {"1s": NS, "5s": 5 * NS, "1m": 60 * NS, "1h": 3600 * NS}
 SLOW = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 
