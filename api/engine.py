@@ -127,7 +127,8 @@ class Engine:
             self.tree.ref(PARQUET).put(Flush(), sender="session")
             if not self._drain(PARQUET, REFUSED_S):
                 failure = self.tree.snapshot().find(PARQUET).last_failure
-                why = f" ({failure.cause})" if failure is not None else ""
+                cause = None if failure is None else failure.cause
+                why = "" if cause is None else f" ({getattr(cause, 'strerror', None) or cause})"
                 self.unwritten += (f"the files in {wires.out} are incomplete: the disk refused them{why}",)
         self._drain(LEDGER)
         self._drain(HISTORY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from random import Random
 
 import pytest
@@ -153,6 +154,36 @@ def test_when_a_member_hangs_and_is_given_up_the_others_go_on_in_another_thread(
     try:
         crewed.tree.terminate_child("/b", timeout=WAIT)
         assert crewed.probe.wait_for(str, timeout=WAIT) == "meanwhile"
+    finally:
+        free.set()
+    crewed.tree.stop("now", 5)
+    assert crewed.tree.threads() == []
+
+
+def test_who_is_woken_by_a_turn_that_is_given_up_in_that_instant_has_its_turn_all_the_same(line):
+    crewed = line(shutdown=0.05)
+    crew = crewed.tree._executor._crews["line"]
+    given_up, free = threading.Event(), threading.Event()
+
+    class Ready(deque):
+        """The duty is taken from whoever appends just before that: who took it has seen nobody ready."""
+
+        def append(self, member):
+            if not given_up.is_set():
+                given_up.set()
+                crew.relieve(crewed.tree._services.places["/b"].life)
+            super().append(member)
+
+    def wake_another(actor):
+        crew._ready = Ready(crew._ready)
+        actor._target.put("woken")
+        free.wait(WAIT)
+
+    crewed.tree.ref("/b").put(wake_another)
+    try:
+        assert crewed.probe.wait_for(str, timeout=WAIT) == "woken"
+        assert given_up.is_set()
+        crewed.tree.terminate_child("/b", timeout=WAIT)
     finally:
         free.set()
     crewed.tree.stop("now", 5)
