@@ -353,7 +353,11 @@ class Actor(ActorBase):
             self._batch(batch)
         # most often there is nothing more, and a turn to find that out would cost as much as a message
         doze = self._dozing = batch is not None and self._linger > 0
-        return self._rest() if mailbox.rest(life.epoch, self._rouse, doze) else AGAIN
+        if not mailbox.rest(life.epoch, self._rouse, doze):
+            return AGAIN
+        if self._leaving is None and not life.fenced and life.stop != "now":
+            return RESTING
+        return self._rest()
 
     def _patience(self) -> float | None:
         """How long to wait, now that it rests, before it takes its next turn unasked, in seconds; None: not at all."""

@@ -71,10 +71,6 @@ class _Member:
         self.shift: _Shift | None = None
         """The thread of its latest turn."""
 
-    def wake(self) -> None:
-        """Have a turn. Called by whoever brings something, once for each time the actor went idle."""
-        self._crew.ready(self)
-
     def turn(self) -> Next:
         """Take one turn; LEAVE when that was the last. The thread is the member's until another one's turn."""
         set_current_life(self.life)
@@ -94,7 +90,7 @@ class _Member:
             raise StartError(
                 f"{made.path}: a crew has Actor and FoldActor, not {type(made).__name__}: leave crew empty"
             )
-        made._rouse = self.wake
+        made._rouse = partial(self._crew.ready, self)  # called once for each time the actor went idle
         self._actor = made
         made._begin()
         return AGAIN

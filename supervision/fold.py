@@ -96,9 +96,13 @@ class FoldActor(Actor, Generic[S]):
         self._emit_rest()
 
     def _batch(self, batch: Batch) -> None:
-        if not self._admit(batch):
+        place = self._place
+        if not batch.attempts:  # as nearly always: `_admit` without a call
+            batch.attempts = 1
+            self._senders = batch.senders
+        elif not self._admit(batch):
             return
-        place, monotonic_ns = self._place, self._place.services.clock.monotonic_ns
+        monotonic_ns = place.services.clock.monotonic_ns
         messages = batch.messages
         count, first = len(messages), batch.first
         began = monotonic_ns()
@@ -150,15 +154,19 @@ class FoldActor(Actor, Generic[S]):
         self._phase = "emit"
         for index in range(memory.emitted, len(outputs)):
             if life.fenced or life.stop == "now":
-                if life.fenced:
-                    raise Fenced(f"{self.path} (epoch {life.epoch}) was fenced: it emits no more")
-                return
+                break
             if self._faults is not None:
                 self._faults.pass_point(self.path, "on_emit", place.emitted, 1)
             self.emit(outputs[index])
-            place.let_go(life.epoch, memory, index + 1)
-        memory.outputs = ()
-        memory.emitted = 0
+            if life.fenced:
+                break
+            memory.emitted = index + 1
+            place.emitted += 1
+        else:
+            memory.outputs = ()  # and the number stays: who reads both must not begin anew
+            return
+        if life.fenced:
+            raise Fenced(f"{self.path} (epoch {life.epoch}) was fenced: it emits no more")
 
     def _bisect(
         self, state: S, messages: Sequence[Any], error: Exception

@@ -80,12 +80,10 @@ class Mailbox:
         """
         lane = self._lane
         with self.lock:
-            if lane.has_room():
-                lane.append(message, sender)
-                wake = self._rouse_for_data()
-                if wake is None:
-                    return True
-                verdict: str | Waiting = "in"
+            accepted = lane.accept(message, sender)
+            if accepted:
+                wake = self._rouse_for_data() if self._dozer is not None else self._sleeper
+                self._sleeper = None
             else:
                 made: list[Waiter] = []  # one, if it has to wait
 
@@ -95,6 +93,10 @@ class Mailbox:
 
                 verdict = lane.admit(message, sender, waiting)
                 wake = self._rouse() if verdict == "in" else None
+        if accepted:
+            if wake is not None:
+                wake()
+            return True
         self._after(wake)
         if isinstance(verdict, str):
             return verdict == "in"
@@ -104,12 +106,13 @@ class Mailbox:
         """Put on the data lane without waiting. False when there is no room (the caller keeps it) or it was refused."""
         lane = self._lane
         with self.lock:
-            if lane.has_room():
-                lane.append(message, sender)
-                verdict: str | Waiting = "in"
-            else:
-                verdict = lane.admit(message, sender, None)
+            accepted = lane.accept(message, sender)
+            verdict = "in" if accepted else lane.admit(message, sender, None)
             wake = self._rouse_for_data() if verdict == "in" else None
+        if accepted:
+            if wake is not None:
+                wake()
+            return True
         self._after(wake)
         return verdict == "in"
 
