@@ -67,18 +67,25 @@ class Sequencer:
     def offer(self, item: Intake) -> bool:
         """Number `item` and hand it on; False, and nothing done, when an outlet has no room. Never blocks."""
         with self._lock:
-            if any(outlet.room() < 1 for outlet in self._outlets) or (self._log is not None and not self._log.ready()):
+            for outlet in self._outlets:
+                if outlet.room() < 1:
+                    return False
+            log = self._log
+            if log is not None and not log.ready():
                 return False
             numbered = Numbered(self._next, item)
-            if self._log is not None:
-                self._log.offer(numbered)
+            if log is not None:
+                log.offer(numbered)
             for outlet in self._outlets:
                 outlet.offer(numbered, sender="sequencer")
             self._next = numbered.last_seq + 1
-            if isinstance(item, Gap):
+            if isinstance(item, Frames):
+                if item.prints is not None:
+                    self._prints += len(item.prints)
+                for bad in item.malformed:
+                    self._prints += bad.prints
+            elif isinstance(item, Gap):
                 self._gaps += 1
-            elif isinstance(item, Frames):
-                self._prints += (len(item.prints) if item.prints else 0) + sum(bad.prints for bad in item.malformed)
             return True
 
     def put(self, item: Intake, timeout: float | None = None) -> bool:

@@ -54,6 +54,8 @@ def along(plan: Sequence[Branch], reduced: Reduced) -> list[Reduced]:
 
     Where a sum would leave int64 a branch is told what its source is told: its own fold finds out, and who is guilty.
     """
+    if not reduced.columns:  # as nearly always, live: nothing to roll
+        return [reduced] * len(plan)
     told: list[Reduced] = []
     for branch in plan:
         finer = reduced if branch.source is None else told[branch.source]

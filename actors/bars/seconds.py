@@ -85,8 +85,13 @@ class Seconds:
 
     def _rows(self, trades: Trades) -> None:
         """Fold trades by the loop."""
-        columns = (trades.ts_ns, trades.price, trades.size, trades.side, trades.tick)
-        self._loop(*(as_list(column) for column in columns))
+        self._loop(
+            as_list(trades.ts_ns),
+            as_list(trades.price),
+            as_list(trades.size),
+            as_list(trades.side),
+            as_list(trades.tick),
+        )
 
     def _is_late(self, ts: int) -> bool:
         end = ts - ts % WIDTH_NS + WIDTH_NS + self._grace

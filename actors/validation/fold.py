@@ -209,18 +209,19 @@ class _Step:
     def _each(self, prints: Prints, recv_ns: Ints) -> None:
         """Judge a short run of prints one after the other."""
         names, recv = prints.contracts, recv_ns
+        contracts, frames = as_list(prints.contract), as_list(prints.frame)
         # of each contract that is there, and of no other in the table, the frame that came last
-        for c, frame in dict(zip(as_list(prints.contract), as_list(prints.frame), strict=True)).items():
+        for c, frame in dict(zip(contracts, frames, strict=True)).items():
             self.receipts[names[c]] = int(recv[frame])
         tick, offset = prints.first_tick, self.offset_ns
         lanes: dict[int, Lane | None] = {}
         for c, ts, price, size, side, frame in zip(
-            as_list(prints.contract),
+            contracts,
             as_list(prints.ts_ns),
             as_list(prints.price),
             as_list(prints.size),
             as_list(prints.side),
-            as_list(prints.frame),
+            frames,
             strict=True,
         ):
             if c not in lanes:

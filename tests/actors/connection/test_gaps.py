@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tickloom.actors.connection.gaps import GapTracker
 from tickloom.messages.market import Prints
@@ -143,3 +145,37 @@ def test_prints_that_come_before_the_answer_to_the_subscription_close_the_gap_al
     tracker.confirmed("A", 500)
     assert (gap.from_ns, gap.to_ns) == (100, 311)
     assert tracker.saw(prints(("A", 320)), 600) == []
+
+
+class AtLeisure(GapTracker):
+    """One that never takes the short way: what that must come to."""
+
+    def _follow(self, prints: Prints, now_ns: int) -> bool:
+        return False
+
+
+ROWS = st.lists(st.tuples(st.sampled_from("ABC"), st.integers(0, 400)), min_size=1, max_size=12)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("saw"), ROWS, st.integers(50, 400)),
+        st.tuples(st.just("lost"), st.sampled_from(["A", "B", None]), st.just(0)),
+        st.tuples(st.just("confirmed"), st.sampled_from("AB"), st.integers(1, 400)),
+    ),
+    max_size=12,
+)
+
+
+@given(steps=STEPS)
+def test_the_short_way_of_a_short_batch_comes_to_what_the_long_way_comes_to(steps):
+    quick, slow = (kind(lateness_ns=60, future_ns=30) for kind in (GapTracker, AtLeisure))
+    for what, about, at in steps:
+        for tracker in (quick, slow):
+            if what == "lost":
+                tracker.lost("gone", None if about is None else (about,))
+            elif what == "confirmed":
+                tracker.confirmed(about, at)
+        if what == "saw":
+            assert quick.saw(prints(*about), at) == slow.saw(prints(*about), at)
+        assert quick.missing == slow.missing
+        for name in "ABC":
+            assert (quick.newest(name), quick.room(name)) == (slow.newest(name), slow.room(name))
