@@ -91,6 +91,7 @@ class Parts:
         http_token, http_key: what lets a reader in to the dashboard, and what its cookies are made from.
         app: the supervisor of the program's own actors.
         source: a feed of the program's own, in place of the gateway.
+        processor: the one that the session keeps to; None: any.
     """
 
     settings: Settings
@@ -106,6 +107,7 @@ class Parts:
     http_key: Secret
     app: ChildSpec | None = None
     source: Source | None = None
+    processor: int | None = None
 
     @property
     def last_before(self) -> int:
@@ -287,7 +289,7 @@ def put_together(
         instruments: what is known of the contracts followed, at any time.
     """
     wires = assemble(parts)
-    engine = Engine(wires, name=name, clock=clock, faults=faults)
+    engine = Engine(wires, name=name, clock=clock, faults=faults, processor=parts.processor)
     wires.views = _views(engine, instruments, parts.began_ns)
     wires.missing = lambda: _missing(engine)
     outlets = [engine.tree.ref(VALIDATION)]

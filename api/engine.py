@@ -71,11 +71,19 @@ class Engine:
     """A tree built from `wires`. Used by one thread at a time to start and end; reading is for any."""
 
     def __init__(
-        self, wires: Wires, *, name: str = "tickloom", clock: Clock | None = None, faults: FaultPlan | None = None
+        self,
+        wires: Wires,
+        *,
+        name: str = "tickloom",
+        clock: Clock | None = None,
+        faults: FaultPlan | None = None,
+        processor: int | None = None,
     ) -> None:
         self.wires = wires
         accounting = wires.settings.flags.task_accounting
-        self.tree = Tree(tree_spec(wires), name=name, clock=clock, faults=faults, accounting=accounting)
+        self.tree = Tree(
+            tree_spec(wires), name=name, clock=clock, faults=faults, accounting=accounting, processor=processor
+        )
         wires.look, wires.resize = self.tree.snapshot, self.tree.resize
         if wires.carried is not None:
             from tickloom.recovery import seeds  # with the reader of logs, and all of Arrow

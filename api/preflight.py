@@ -23,6 +23,10 @@ from tickloom.config.settings import Settings
 from tickloom.errors import UsageError
 from tickloom.messages.market import Instrument
 from tickloom.messages.projectx import ContractModel
+from tickloom.supervision import keepable
+
+ANY_PROCESSOR = -1
+"""What the setting says of a session that runs wherever there is time."""
 
 FIRST_PATIENCE = Patience(attempts=3, base=0.5, cap=2.0, whole=15.0)
 """A person is waiting: what does not answer within a few seconds is said to be unreachable."""
@@ -90,6 +94,22 @@ def instrument_of(settings: Settings, model: ContractModel) -> Instrument:
         tick_value=model.tick_value,
         calendar=override.calendar or calendar_name(model.id),
     )
+
+
+def check_processor(settings: Settings) -> int | None:
+    """Return the processor that the session is to keep to; None: any.
+
+    Raises:
+        UsageError: this process may not run on it, or the system keeps threads to none.
+    """
+    wanted, there = settings.supervision.processor, keepable()
+    if wanted == ANY_PROCESSOR:
+        return None
+    if wanted not in there:
+        known = ", ".join(map(str, sorted(there)))
+        why = f"this process may run on {known}" if there else "threads are kept to a processor under Linux only"
+        raise UsageError(f"supervision.processor is {wanted}: {why}; -1 is any")
+    return wanted
 
 
 def check_folders(folders: Mapping[str, Path | None]) -> None:

@@ -52,7 +52,7 @@ from tickloom.logged import going_on, with_calendars
 from tickloom.messages.control import SessionStopped
 from tickloom.messages.market import Instrument
 from tickloom.messages.reports import Health, LinkState, Statistics
-from tickloom.preflight import Cleared, check_folders, clear, find
+from tickloom.preflight import Cleared, check_folders, check_processor, clear, find
 from tickloom.recovery import Recovered, recover
 from tickloom.retiming import Retiming
 from tickloom.streams import AccountStream, BarStream
@@ -166,6 +166,7 @@ class Session(Embedding):
         record = Path(settings.recorder.dir) if settings.recorder.dir else None
         credentials = self._credentials or (load_credentials() if self._source is None else NOBODY)
         check_folders({"output": out, "log": record})
+        check_processor(settings)
         if self._source is None:
             cleared = run(lambda: clear(settings, credentials, settings.session.contracts), cancelled)
         else:
@@ -605,6 +606,7 @@ class Session(Embedding):
             http_key=self._dashboard_key,
             app=self._app_group(),
             source=self._source,
+            processor=check_processor(self.settings),
         )
 
     # --- what `Embedding` needs ------------------------------------------------------------

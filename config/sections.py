@@ -365,6 +365,15 @@ class SupervisionSettings(Section, frozen=True, kw_only=True):
             "Off: a thread each, so that a slow timeframe slows no other."
         ),
     ] = True
+    processor: Annotated[
+        int,
+        Meta(
+            description="The processor that all threads of a live session keep to, for less CPU and shorter ways: what "
+            "one of them wrote is in its cache. -1: any. Linux only.",
+            ge=-1,
+            le=65_535,
+        ),
+    ] = -1
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -42,6 +42,7 @@ from tickloom.supervision.events import (
     Straggler,
     SubscriberDropped,
 )
+from tickloom.supervision.executor import keepable
 from tickloom.supervision.exits import NORMAL, SHUTDOWN, Exit, ExitKind
 from tickloom.supervision.fold import Fold, FoldActor, halve
 from tickloom.supervision.mailbox import Mailbox
@@ -64,5 +65,5 @@ __all__ = [
     "Interrupted", "Mailbox", "MailboxSpec", "NoSuchPlace", "Overrun", "Policy", "Quarantine", "Ref", "Restart",
     "Restarting", "SpecError", "StartError", "Started", "StopReport", "Straggler", "Strategy", "SubscriberDropped",
     "Subscription", "SupervisionError", "SupervisorSpec", "SystemClock", "Tree", "TreeStopped", "Unhandled", "Watch",
-    "halve",
+    "halve", "keepable",
 ]  # fmt: skip

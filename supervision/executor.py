@@ -5,6 +5,8 @@ The testing kit has another way.
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -46,13 +48,22 @@ class Executor(Protocol):
         ...
 
 
+def keepable() -> frozenset[int]:
+    """Return the processors that threads of this process can be kept to; none where the system does not do that."""
+    return frozenset(os.sched_getaffinity(0)) if sys.platform == "linux" else frozenset()
+
+
 class ThreadExecutor:
-    """A daemon thread for each incarnation, or for each crew: an embedding program can always end."""
+    """A daemon thread for each incarnation, or for each crew: an embedding program can always end.
+
+    `processor`: the one that all of them keep to; None: any. See `keepable`.
+    """
 
     inline = False
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, processor: int | None = None) -> None:
         self._name = name
+        self._processor = processor
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
         self._crews: dict[str, Crew] = {}
@@ -85,6 +96,8 @@ class ThreadExecutor:
     def _spawn(self, name: str, body: Callable[[], None]) -> threading.Thread:
         def run() -> None:
             try:
+                if self._processor is not None:
+                    os.sched_setaffinity(0, {self._processor})
                 body()
             finally:
                 with self._lock:

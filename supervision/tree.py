@@ -55,7 +55,9 @@ class StopReport:
 
 
 class Tree:
-    """A supervision tree. `name` begins the name of each of its threads; `accounting`: views say what actors hold."""
+    """A supervision tree. `name` begins the name of each of its threads; `accounting`: views say what actors hold;
+    `processor` is the one its threads keep to (one of `keepable`; None: any).
+    """
 
     def __init__(
         self,
@@ -67,11 +69,12 @@ class Tree:
         faults: FaultPlan | None = None,
         executor: Executor | None = None,
         accounting: bool = True,
+        processor: int | None = None,
     ) -> None:
         self.spec = spec
         self.name = name
         self.clock: Clock = clock or SystemClock()
-        self._executor: Executor = executor or ThreadExecutor(name)
+        self._executor: Executor = executor or ThreadExecutor(name, processor)
         self._bus = EventBus(name, self.clock, inline=self._executor.inline)
         self._services = Services(name, self.clock, rng or Random(), self._bus, faults)  # noqa: S311 - jitter, not secrets
         self._services.accounting = accounting
