@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -14,6 +16,10 @@ from tickloom.messages.control import AnyControl, Gap, SessionStarted, Unsubscri
 from tickloom.messages.market import Instrument
 from tickloom.recovery import Recovered
 from tickloom.wiring import MS
+
+BREATH_S = 50e-6
+"""How long the recorder stands back, several times in a batch (s): whoever waits for the interpreter then has it at
+once, and not at the next change of threads by force."""
 
 CUT_OFF = "the process that recorded before ended without stopping"
 """The cause of the gaps between a session that was cut off and the one that goes on."""
@@ -37,7 +43,7 @@ def open_log(settings: Settings, directory: Path, began_ns: int) -> LogWriter:
         retain_ns=r.retention_hours * 3_600_000 * MS or None,
         compression=r.compression,
     )
-    return LogWriter(directory, session=session_name(began_ns), options=options)
+    return LogWriter(directory, session=session_name(began_ns), options=options, pause=partial(time.sleep, BREATH_S))
 
 
 def session_name(began_ns: int) -> str:

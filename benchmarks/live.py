@@ -1,6 +1,6 @@
 """Live throughput and latency: the emulator in its own process, a loopback WebSocket, eight timeframes, recorder on.
 
-    python benchmarks/live.py [--rate 10000] [--seconds 20] [--prints 1]
+    python benchmarks/live.py [--rate 10000] [--seconds 20] [--prints 1] [--processor 1] [--alone]
 
 Latency is from the sender's stamp to the update of a tick's bar in the last of the timeframes, tick by tick: the
 emulator stamps a tick with the wall clock as it emits it, on the same machine; here each timeframe notes, as it lets
@@ -9,7 +9,9 @@ which tick had which number. A frame's ticks count as updated when the last time
 pipeline carries nothing for it. `receipt` is the same from the receipt of the frame in this process.
 
 Times are this machine's, and the emulator shares its cores; what carries over are the ratios between two runs in the
-same minutes, the share of a core, and that nothing was lost.
+same minutes, the share of a core, and that nothing was lost. So the bare sketch runs afterwards (`sketch.py`: the least
+a program can do for the same), unless `--alone`; `to_sketch` are ours over its. `calm`: of the ticks that came while
+memory was not slow for everybody (`witness.py`, in a process of its own).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import gc
 import json
 import resource
 import secrets
+import subprocess
 import sys
 import tempfile
 import threading
@@ -30,6 +33,9 @@ from typing import Any
 import numpy as np
 import psutil
 import pyarrow as pa
+from numpy.typing import NDArray
+from sketch import spread
+from witness import Witness
 
 import tickloom
 from tickloom import wiring
@@ -62,8 +68,9 @@ class Timed(TimeframeActor):
             walls.append(time.time_ns())
 
 
-def latencies(log: Path, from_ns: int, to_ns: int) -> dict[str, list[float]]:
-    """Return p50, p99, p99.9 and the maximum (ms) over the ticks stamped within [from_ns, to_ns)."""
+def latencies(log: Path, from_ns: int, to_ns: int) -> tuple[IntArray, dict[str, NDArray[np.float64]]]:
+    """Return the stamps of the ticks stamped within [from_ns, to_ns), and how long after it and after the receipt their
+    bars were updated (ms)."""
     stamps: list[IntArray] = []
     receipts: list[IntArray] = []
     numbers: list[IntArray] = []
@@ -82,12 +89,19 @@ def latencies(log: Path, from_ns: int, to_ns: int) -> dict[str, list[float]]:
     for notes in _updates.values():
         seqs, walls = (np.array(column, np.int64) for column in notes)
         updated = np.maximum(updated, walls[np.searchsorted(seqs, number)])
-    return {
-        name: [
-            round(float(v) / 1e6, 3) for v in (*np.percentile(updated - since, (50, 99, 99.9)), (updated - since).max())
-        ]
-        for name, since in (("stamp", stamp), ("receipt", receipt))
-    }
+    return stamp, {"stamp": (updated - stamp) / 1e6, "receipt": (updated - receipt) / 1e6}
+
+
+def sketched(options: argparse.Namespace) -> dict[str, Any]:
+    """Run the bare sketch under the same load, in a process of its own, and return what it says."""
+    command = [
+        sys.executable,
+        str(Path(__file__).with_name("sketch.py")),
+        *(f"--{name}={getattr(options, name)}" for name in ("rate", "seconds", "warmup", "prints")),
+    ]
+    said = subprocess.run(command, check=True, capture_output=True, text=True)
+    found: dict[str, Any] = json.loads(said.stdout)
+    return found
 
 
 def measure_encoding() -> list[float]:
@@ -118,6 +132,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--warmup", type=float, default=2)
     parser.add_argument("--prints", type=int, default=1, help="prints a frame: messages are gathered by the emulator")
+    parser.add_argument("--processor", type=int, default=-1, help="what the session keeps to; -1: any")
+    parser.add_argument("--alone", action="store_true", help="without the bare sketch after it")
     options = parser.parse_args()
     wiring.TimeframeActor = Timed  # type: ignore[misc]
     encoded = measure_encoding()
@@ -128,6 +144,7 @@ def main() -> None:
     shape = ["--steady", "--batch-max", str(options.prints), "--coalesce-ms", "0" if options.prints == 1 else "1"]
     with (
         tempfile.TemporaryDirectory() as place,
+        Witness() as witness,
         Emulator(CONTRACTS, rate=options.rate, user="bench", key=key, options=shape) as gateway,
     ):
         session = tickloom.Session(
@@ -137,6 +154,7 @@ def main() -> None:
                 "gateway.user_hub_url": gateway.user_hub_url,
                 "session.contracts": CONTRACTS,
                 "recorder.dir": str(Path(place) / "log"),
+                "supervision.processor": options.processor,
             },
             credentials=tickloom.Credentials("bench", Secret(key), "benchmark"),
         )
@@ -153,15 +171,19 @@ def main() -> None:
         view = session.tree()
         summary = session.stop()
         switches = after.ru_nvcsw + after.ru_nivcsw - before.ru_nvcsw - before.ru_nivcsw
-        measured = latencies(Path(place) / "log", from_ns, to_ns)
+        stamp, measured = latencies(Path(place) / "log", from_ns, to_ns)
         depths = {v.path: v.high_water for v in view.walk() if v.kind != "supervisor" and v.high_water > 8}
-    figures = {
+    calm = witness.calm(stamp)
+    figures: dict[str, Any] = {
         "rate_asked": options.rate,
         "prints": options.prints,
+        "processor": options.processor,
         "ticks_per_second": round(ticks / seconds),
         "lost": summary.lost,
         "gaps": summary.gaps,
-        **{f"{name}_p50_p99_p999_max_ms": values for name, values in measured.items()},
+        **{f"{name}_p50_p99_p999_max_ms": spread(late) for name, late in measured.items()},
+        "calm_p50_p99_p999_max_ms": spread(measured["stamp"][calm]),
+        "calm_share": round(float(calm.mean()), 3),
         "cores": round(cpu / seconds, 2),
         "recorder_core": round(recorder / seconds, 3),
         "recorder_core_beyond_compression": round((recorder - encoding) / seconds, 3),
@@ -169,6 +191,12 @@ def main() -> None:
         "switches_per_second": round(switches / seconds),
         "high_water": depths,
     }
+    if not options.alone:
+        peer = figures["sketch"] = sketched(options)
+        ours, theirs = figures["calm_p50_p99_p999_max_ms"], peer["calm_p50_p99_p999_max_ms"]
+        figures["to_sketch_calm_p50_p99"] = [
+            round(mine / its, 2) for mine, its in zip(ours[:2], theirs[:2], strict=True)
+        ]
     print(json.dumps(figures))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from tickloom.actors.recorder.packing import Packed, TooLarge, Unfit, pack
+from tickloom.actors.recorder.packing import Packed, Pause, TooLarge, Unfit, no_pause, pack
 from tickloom.actors.recorder.slicing import slice_frames, slices
 from tickloom.messages.intake import Frames, Numbered
 
@@ -28,6 +28,7 @@ class Backlog:
 
     Args:
         taken: the last sequence number in the log; None: it is empty.
+        pause: called now and then while a batch is packed.
 
     Attributes:
         rows: about how many rows they will be.
@@ -35,10 +36,11 @@ class Backlog:
         repeated: how many frames and records were passed over.
     """
 
-    def __init__(self, taken: int | None) -> None:
+    def __init__(self, taken: int | None, pause: Pause = no_pause) -> None:
         self.rows = 0
         self.since = 0
         self.repeated = 0
+        self._pause = pause
         self._taken = -1 if taken is None else taken
         self._items: list[Numbered] = []
 
@@ -78,7 +80,7 @@ class Backlog:
         while True:
             group = self._items[:count]
             try:
-                return Batch(group, pack(group))
+                return Batch(group, pack(group, self._pause))
             except TooLarge:
                 if count == 1:
                     first = self._items[0]

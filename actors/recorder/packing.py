@@ -6,7 +6,7 @@ one sequence number: a frame or a control record. Rows follow from entries by gi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -23,6 +23,14 @@ from tickloom.messages.records import SCHEMA, BatchNote, Extra, Kind, encode_ext
 _NO_CRC = "0" * 8
 MAX_BYTES = 64 * 1024 * 1024
 """Payload in one batch, unless a single frame is larger."""
+
+
+Pause = Callable[[], object]
+"""Lets others have the interpreter. Called between the parts of packing a batch, of which each is about a tenth."""
+
+
+def no_pause() -> None:
+    """Go on at once."""
 
 
 class Unfit(ValueError):
@@ -76,7 +84,7 @@ class _Prints:
     `found` are the items' prints, `bases` the first entry of each one's item, `sizes` how many entries it has.
     """
 
-    def __init__(self, found: list[Prints], bases: IntArray, sizes: IntArray, entries: int) -> None:
+    def __init__(self, found: list[Prints], bases: IntArray, sizes: IntArray, entries: int, pause: Pause) -> None:
         prices = [p.price for p in found]
         lengths = np.fromiter(map(len, prices), np.int64, len(found))
         count = int(lengths.sum())
@@ -88,15 +96,18 @@ class _Prints:
         self.entry: IntArray = frame + np.repeat(bases, lengths)
         if count and bool((self.entry[1:] < self.entry[:-1]).any()):
             raise Unfit("prints are not in the order of their frames")
+        pause()
         starts = np.cumsum(lengths) - lengths
         ticks = np.fromiter([p.first_tick for p in found], np.int64, len(found))
         self.tick: IntArray = np.repeat(ticks - starts, lengths) + np.arange(count)
         self.ts_ns = _column([p.ts_ns for p in found], count, np.int64)
+        pause()
         self.size = _column([p.size for p in found], count, np.int64)
         side = _column([p.side for p in found], count, np.int64)
         if count and (side.min() < -128 or side.max() > 127):
             side = np.where((side < -128) | (side > 127), int(Side.UNKNOWN), side)
         self.side = side.astype(np.int8)
+        pause()
         self.codes, self.names = self._contracts(found, lengths, count)
         self.per_entry = np.bincount(self.entry, minlength=entries)
 
@@ -121,11 +132,12 @@ class _Prints:
         return np.array(remap, np.int32)[local + np.repeat(offsets, lengths)], list(names)
 
 
-def pack(items: Sequence[Numbered]) -> Packed:
+def pack(items: Sequence[Numbered], pause: Pause = no_pause) -> Packed:
     """Return the items as one batch of the log's schema.
 
     Args:
         items: at least one frame or control record between them, their sequence numbers rising.
+        pause: called now and then, where a live feed waits for the same interpreter.
 
     Raises:
         Unfit: an item's columns contradict one another (lengths, frame or contract indices, order).
@@ -149,17 +161,28 @@ def pack(items: Sequence[Numbered]) -> Packed:
     seq = np.repeat(seqs - bases, sizes) + np.arange(entries)
     if bool((seq[1:] <= seq[:-1]).any()):
         raise Unfit("sequence numbers do not rise")
+    pause()
+    recv_ns = _column(recv, entries, np.int64)
+    mono_ns = _column([f.mono_ns for f in frames], entries, np.int64)
+    source = _sources(frames, controls, sizes)
+    pause()
+    payloads = _payloads(frames, entries)
+    pause()
     having = [i for i, f in enumerate(frames) if f.prints is not None]
     found = [p for f in frames if (p := f.prints) is not None]
+    prints = _Prints(found, bases[having], sizes[having], entries, pause)
+    pause()
+    extras = _extras(frames, bases.tolist())
     return _assemble(
         seq=seq,
-        recv_ns=_column(recv, entries, np.int64),
-        mono_ns=_column([f.mono_ns for f in frames], entries, np.int64),
-        source=_sources(frames, controls, sizes),
-        payloads=_payloads(frames, entries),
-        prints=_Prints(found, bases[having], sizes[having], entries),
-        extras=_extras(frames, bases.tolist()),
+        recv_ns=recv_ns,
+        mono_ns=mono_ns,
+        source=source,
+        payloads=payloads,
+        prints=prints,
+        extras=extras,
         controls={int(bases[i]): record for i, record in controls.items()},
+        pause=pause,
     )
 
 
@@ -227,6 +250,7 @@ def _assemble(
     prints: _Prints,
     extras: dict[int, Extra],
     controls: dict[int, AnyControl],
+    pause: Pause,
 ) -> Packed:
     """Spread entries and prints over rows."""
     entries = len(seq)
@@ -265,6 +289,7 @@ def _assemble(
         _sparse({entry: encode_control(record).decode() for entry, record in controls.items()}, place, rows, pa.utf8()),
         _payload_column(data, lengths),
     ]
+    pause()
     note = BatchNote(
         crc32=_NO_CRC,
         n=0,

@@ -26,7 +26,7 @@ from tickloom.actors.recorder.losses import Losses
 from tickloom.actors.recorder.opening import Closed, Opening, open_directory
 from tickloom.actors.recorder.options import LogOptions, WriterCounters
 from tickloom.actors.recorder.output import Broken, SegmentFile
-from tickloom.actors.recorder.packing import Packed, pack
+from tickloom.actors.recorder.packing import Packed, Pause, no_pause, pack
 from tickloom.actors.recorder.retention import Retention
 from tickloom.actors.recorder.segment import name_of
 from tickloom.actors.recorder.wire import END, UnitEncoder
@@ -45,6 +45,7 @@ class LogWriter:
         options: see `LogOptions`.
         files: the file operations to write with.
         program: name and version for the headers.
+        pause: called now and then while a batch is packed, so that a live feed need not wait for all of it.
 
     Attributes:
         directory: see above.
@@ -67,6 +68,7 @@ class LogWriter:
         options: LogOptions | None = None,
         files: Files | None = None,
         program: str = "tickloom",
+        pause: Pause = no_pause,
     ) -> None:
         self.directory = Path(directory)
         self.counters = WriterCounters()
@@ -88,7 +90,7 @@ class LogWriter:
         self._kept = Retention(self.opening.closed, self._options, self._files)
         self._encoder = UnitEncoder(self._options.compression, self._options.level, threads=self._options.threads)
         self._segment: SegmentFile | None = None
-        self._backlog = Backlog(self.last_seq)
+        self._backlog = Backlog(self.last_seq, pause)
         self._unsynced_since: int | None = None
         self._retry_at: int | None = None
         self._losses = Losses()

@@ -219,3 +219,17 @@ def test_more_payload_than_a_batch_may_hold_is_refused_as_a_whole(kit, monkeypat
     with pytest.raises(TooLarge):
         pack(kit.number([kit.frames(2)]))
     assert pack(kit.number([kit.frames(1)])).note.frames == 1
+
+
+def test_a_batch_is_packed_in_parts_between_which_others_have_a_turn_and_it_is_the_same_batch():
+    items = [
+        Numbered(
+            1 + 3 * n,
+            Frames("market/1", [n] * 3, [n] * 3, [b"x"] * 3, Prints(("A",), [0], [n], [1.0], [1], [0], [2], n)),
+        )
+        for n in range(40)
+    ]
+    turns = []
+    paused = pack(items, lambda: turns.append(1))
+    assert len(turns) >= 6
+    assert paused == pack(items)
