@@ -156,6 +156,11 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
     `notional / volume` is the vwap (ticks), but for a healed bar; `trades` counts prints. `revision` counts the late
     prints, and the pieces of history, since it was first closed. `final` is False for an update of a bar that is still
     open.
+
+    A bar by time is told from the others of its contract and timeframe by its open time. Of bars by activity many may
+    open at one time, a later one may open earlier, and the open time of one that grows may change: they are told apart,
+    and put in order, by `number`. It counts them from 1, from where the log that they are made of begins; bars by time
+    have 0.
     """
 
     contract: str
@@ -174,6 +179,7 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
     revision: int = 0
     flags: int = 0
     final: bool = True
+    number: int = 0
 
 
 class Forget(msgspec.Struct, frozen=True, gc=False):
@@ -185,7 +191,10 @@ class Forget(msgspec.Struct, frozen=True, gc=False):
 
 
 class BarColumns(msgspec.Struct, frozen=True, gc=False):
-    """Final bars of one contract and timeframe as int64 columns, in order of open time. Same meaning as `Bar`."""
+    """Final bars of one contract and timeframe as int64 columns, in order of open time. Same meaning as `Bar`.
+
+    Bars by activity are in the order in which they closed, one after another: `first` is the number of the first.
+    """
 
     contract: str
     timeframe: str
@@ -202,6 +211,7 @@ class BarColumns(msgspec.Struct, frozen=True, gc=False):
     sell: IntArray
     revision: IntArray
     flags: IntArray
+    first: int = 0
 
     def __len__(self) -> int:
         return len(self.open_time)

@@ -9,6 +9,7 @@ prints were cut into batches changes nothing, but a reordered feed gives other b
   belongs to that bar, and the next one starts from 0.
 - `open_time` and `close_time` are the smallest and the largest stamp within, both included; neighbours may share one.
   Bars pay no heed to sessions: a bar begun on Friday goes on on Sunday.
+- So what tells them apart is their number: how many of the contract there were before, and one.
 - A gap flags the bar at hand, or the next one if there is none. The bar at hand when a session stops is let go as
   partial; so is the first of a log that is folded from its middle on.
 """
@@ -272,4 +273,6 @@ class _Counter:
     def bar(self, c: Count, *, final: bool = True) -> Bar:
         sums = (c.volume, c.trades, c.notional, c.buy, c.sell)
         prices = (c.open, c.high, c.low, c.close)
-        return Bar(self.contract, self.fold.timeframe, c.first_ts, c.last_ts, *prices, *sums, 0, self.flags, final)
+        number = self.chain.rows + 1
+        stamps = (c.first_ts, c.last_ts)
+        return Bar(self.contract, self.fold.timeframe, *stamps, *prices, *sums, 0, self.flags, final, number)

@@ -6,7 +6,8 @@ those rows. What does not fill a link yet is kept as it is. So a chain can be fe
 small value that can be saved, and does not depend on how it was fed. The digest of a session is the SHA-256 over its
 chains, sorted by (timeframe, contract); a chain without bars counts for nothing.
 
-`CONFLATED` is left out: it tells how busy the machine was, not what the market did.
+`CONFLATED` is left out: it tells how busy the machine was, not what the market did. So is the number of a bar by
+activity: it is that of its row.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from struct import Struct
 import msgspec
 import numpy as np
 
+from tickloom.actors.bars.blocks import FIELDS
 from tickloom.messages.bars import Bar, BarColumns, BarFlag
 
 LINK_ROWS = 128
@@ -27,7 +29,6 @@ ROW = Struct("<13q")
 """open_time close_time open high low close volume trades notional buy sell revision flags"""
 
 _LINK_BYTES = LINK_ROWS * ROW.size
-_FIELDS = BarColumns.__struct_fields__[2:]
 _KEPT_FLAGS = ~int(BarFlag.CONFLATED)
 
 
@@ -83,8 +84,8 @@ def pack(bar: Bar) -> bytes:
 
 def pack_columns(bars: BarColumns) -> memoryview:
     """Return bars as rows."""
-    rows = np.empty((len(bars), len(_FIELDS)), dtype="<i8")
-    for index, field in enumerate(_FIELDS):
+    rows = np.empty((len(bars), len(FIELDS)), dtype="<i8")
+    for index, field in enumerate(FIELDS):
         rows[:, index] = getattr(bars, field)
     rows[:, -1] &= _KEPT_FLAGS
     return rows.data.cast("B")

@@ -1,7 +1,7 @@
 """The last bars of one contract and timeframe, as an immutable value: bounded by rows and bytes, assembled when read.
 
 Settled bars are kept in blocks of int64 columns, `ROW_BYTES` a bar; the last few, which do not fill a block yet, as
-objects. Bars that are closed but may still be revised are kept beside them by open time, so a reader always sees the
+objects. Bars that are closed but may still be revised are kept beside them by their place, so a reader always sees the
 last word. Adding copies a few pointers, not the bars: a fold can keep a history in its state.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tickloom.actors.bars.blocks import FIELDS, block_of, tail
+from tickloom.actors.bars.blocks import FIELDS, block_of, consecutive, made_of, place, tail
 from tickloom.messages.bars import Bar, BarColumns
 
 BLOCK_ROWS = 64
@@ -62,7 +62,7 @@ class History(msgspec.Struct, frozen=True):
         """Return the history with bars that were closed or revised, in place of what it knew of them."""
         if not bars:
             return self
-        closed = {**self.closed, **{bar.open_time: bar for bar in bars}}
+        closed = {**self.closed, **{place(bar): bar for bar in bars}}
         shown = History(self.max_rows, self.max_bytes, self.blocks, self.recent, closed, self.rows, self.held)
         if shown.size <= self.max_bytes:
             return shown
@@ -74,9 +74,10 @@ class History(msgspec.Struct, frozen=True):
             return self
         blocks, recent, held = self.blocks, (*self.recent, *bars), self.held
         while len(recent) >= BLOCK_ROWS:
-            blocks, recent = (*blocks, block_of(recent[:BLOCK_ROWS])), recent[BLOCK_ROWS:]
-            held += BLOCK_ROWS
-        return self._within(blocks, held, recent, bars[-1].open_time)
+            rows = consecutive(recent[:BLOCK_ROWS])
+            blocks, recent = (*blocks, block_of(recent[:rows])), recent[rows:]
+            held += rows
+        return self._within(blocks, held, recent, place(bars[-1]))
 
     def settle_columns(self, block: BarColumns) -> History:
         """Return the history with a block of final bars, in order of open time."""
@@ -87,7 +88,7 @@ class History(msgspec.Struct, frozen=True):
         if len(block) > most:  # a copy, or the whole block would stay in memory for its tail
             short = tail(block, most)
             fields = (getattr(short, field).copy() for field in FIELDS)
-            block = BarColumns(block.contract, block.timeframe, *fields)
+            block = made_of(block.contract, block.timeframe, fields, short.first)
         before = (block_of(self.recent),) if self.recent else ()
         held = self.held + len(self.recent) + len(block)
         return self._within((*self.blocks, *before, block), held, (), last)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
-from tickloom.actors.bars.blocks import rows_of, runs_in_order
+from tickloom.actors.bars.blocks import place, rows_of, runs_in_order
 from tickloom.actors.bars.history import LEAST_BYTES, History
 from tickloom.config.timeframes import Timeframe
 from tickloom.messages.bars import Bar, BarColumns, Bars, Forget
@@ -39,11 +39,11 @@ Key: TypeAlias = tuple[str, str]
 
 
 class Window(msgspec.Struct, frozen=True):
-    """What is kept of one contract and timeframe: closed bars, and the updates of open ones by open time.
+    """What is kept of one contract and timeframe: closed bars, and the updates of open ones, by their place.
 
     Bars `by_activity` are final as they close, one is open at most, and their open times are those of stamps: two may
     share one, a later bar may have an earlier one, and that of the open bar changes as it grows. So they are kept in
-    the order in which they closed, and nothing is looked up by open time.
+    the order in which they closed, which is that of their numbers.
     """
 
     history: History
@@ -62,7 +62,7 @@ class Window(msgspec.Struct, frozen=True):
 
     @property
     def pending(self) -> dict[int, Bar]:
-        """Closed bars that may still be revised, by open time."""
+        """Closed bars that may still be revised, by their place."""
         return self.history.closed
 
 
@@ -187,7 +187,7 @@ def _fold(window: Window, own: _Own) -> Window:
 
 def _count(window: Window, own: _Own) -> Window:
     """Fold bars by activity: what closed is final, and an update is the last word on the one bar at hand."""
-    at_hand = {bar.open_time: bar for bar in own.updated[-1:]}
+    at_hand = {place(bar): bar for bar in own.updated[-1:]}
     kept = at_hand if at_hand or own.settled else window.open
     return Window(window.history.settle(own.settled), kept, by_activity=True)
 

@@ -14,14 +14,14 @@ import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 
+from tickloom.actors.bars.blocks import FIELDS
 from tickloom.actors.bars.fold import TimeframeState
 from tickloom.engine import Engine
-from tickloom.messages.bars import Bar, BarColumns, BarFlag
+from tickloom.messages.bars import Bar, BarFlag
 from tickloom.scripts.soaking.products import PRODUCTS
 from tickloom.scripts.soaking.truth import Matrix, Truth
 from tickloom.wiring import timeframe_path
 
-FIELDS: Final = BarColumns.__struct_fields__[2:]
 KEPT: Final = ~int(BarFlag.CONFLATED)
 """`conflated` tells how busy the machine was, not what the market did."""
 

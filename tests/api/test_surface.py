@@ -75,6 +75,7 @@ BAR = [
     "revision",
     "flags",
     "final",
+    "number",
 ]
 COLUMNS = [
     "contract",

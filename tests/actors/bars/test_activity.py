@@ -95,6 +95,7 @@ def test_bars_equal_the_reference_however_the_trades_were_cut(
         if parts and not whole:
             flags[-1] = int(BarFlag.PARTIAL)
         assert [bar.flags for bar in bars] == flags
+        assert [bar.number for bar in bars] == list(range(1, len(parts) + 1))
         alone_state, _ = fold.step(fold.initial(), [loom.validated(own, 1), Validated(2, (STOP,))])
         assert fold.digests(alone_state).items() <= digests.items()
 
@@ -114,12 +115,12 @@ def test_the_bar_at_hand_is_reported_while_it_grows() -> None:
     fold = fold_of("3t")
     state, (said,) = step(fold, fold.initial(), Trades("A", [T, T], [5, 6], [1, 1], [0, 0], [0, 1]))
     (bar,) = said.updated
-    assert (bar.open, bar.close, bar.trades, bar.final) == (5, 6, 2, False)
+    assert (bar.open, bar.close, bar.trades, bar.final, bar.number) == (5, 6, 2, False, 1)
     assert fold.pending(state, "A") == ([], [bar])
     assert fold.pending(state, "B") == ([], [])
     _, (said,) = step(fold, state, Trades("A", [T], [7], [1], [0], [2]))
     assert said.updated == ()
-    assert [(bar.trades, bar.close, bar.final) for bar in said.closed] == [(3, 7, True)]
+    assert [(bar.trades, bar.close, bar.final, bar.number) for bar in said.closed] == [(3, 7, True, 1)]
 
 
 def test_a_gap_flags_the_bar_at_hand_or_the_next_one() -> None:

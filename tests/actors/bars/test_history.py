@@ -6,6 +6,7 @@ import tracemalloc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tickloom.actors.bars.history import BLOCK_ROWS, LEAST_BYTES, OBJECT_BYTES, ROW_BYTES, History
 from tickloom.actors.bars.tables import block_of, rows_of
@@ -103,3 +104,17 @@ def test_the_stated_bytes_a_bar_hold() -> None:
         tracemalloc.stop()
     assert history.rows == count
     assert used <= count * ROW_BYTES * 1.1
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 90), st.integers(1, 3)), max_size=6), st.integers(1, 200))
+def test_bars_by_activity_keep_their_numbers_in_blocks_also_where_some_are_missing(runs, last):
+    """Each run is (how far its stamps go back, bars, how far its numbers are from those before)."""
+    history, put, number = History(10_000, 1 << 24), list[Bar](), 0
+    for back, count, step in runs:
+        new = [replace(bar(100 - back), number=number + step + at) for at in range(count)]
+        number = new[-1].number
+        history = history.settle(new)
+        put += new
+    assert rows(history) == put
+    assert rows(history, last) == put[-last:]
+    assert sum(map(len, history.blocks)) == history.held

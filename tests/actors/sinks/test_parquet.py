@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
+
+from msgspec.structs import replace
 
 from tickloom.actors.sinks.parquet import File, Flush, ParquetFold
 from tickloom.messages.bars import Bar, Bars
@@ -12,10 +15,11 @@ MNQ = Instrument("CON.F.US.MNQ.Z25", 1, 4)
 T0 = 1_763_990_000 * NS
 
 
-def settled(*starts: int, timeframe: str = "1t") -> Bars:
+def settled(*starts: int, timeframe: str = "1t", numbers: Sequence[int] = ()) -> Bars:
     """Final bars that begin so many ns after `T0`."""
-    bars = tuple(Bar(MNQ.contract, timeframe, T0 + at, T0 + at, 1, 1, 1, 1, 1, 1, 1, 0, 0) for at in starts)
-    return Bars(timeframe, 0, settled=bars)
+    bars = [Bar(MNQ.contract, timeframe, T0 + at, T0 + at, 1, 1, 1, 1, 1, 1, 1, 0, 0) for at in starts]
+    bars = [replace(bar, number=number) for bar, number in zip(bars, numbers or [0] * len(bars), strict=True)]
+    return Bars(timeframe, 0, settled=tuple(bars))
 
 
 def rejected(tick: int) -> Reject:
@@ -45,3 +49,9 @@ def test_a_step_that_is_done_again_lets_the_same_files_go() -> None:
     state, _ = fold.step(fold.initial(), [MNQ, settled(0, 1)])
     again = [settled(2, 3), settled(4, 5, timeframe="1v"), rejected(1), Flush()]
     assert fold.step(state, again) == fold.step(state, again)
+
+
+def test_bars_by_activity_are_in_a_file_in_the_order_in_which_they_closed() -> None:
+    fold = ParquetFold("17", roll_rows=100, roll_ns=10**18)
+    _, (file,) = fold.step(fold.initial(), [MNQ, settled(5, 5, 3, 4, numbers=(1, 2, 3, 4)), Flush()])
+    assert rows(file) == [5, 5, 3, 4]
