@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from tickloom.actors.bars.blocks import place
 from tickloom.actors.bars.reduce import ReduceState
 from tickloom.actors.bars.rolling import Branch, along
 from tickloom.actors.shell import RoutedActor, Routes
@@ -164,9 +165,9 @@ class TimeframeActor(RoutedActor):
 
     def _stash(self, bars: Bars) -> None:
         for gone in (*bars.closed, *bars.settled):
-            self._updates.pop((gone.contract, gone.open_time), None)
+            self._updates.pop((gone.contract, place(gone)), None)
         for bar in bars.updated:
-            self._updates[bar.contract, bar.open_time] = bar
+            self._updates[bar.contract, place(bar)] = bar
 
     def _report(self, now: int) -> None:
         self._reported_ns = now

@@ -6,6 +6,7 @@ or not another print does; what closed meanwhile has nothing more to show.
 
 from __future__ import annotations
 
+from tickloom.actors.bars.blocks import place
 from tickloom.messages.bars import Bar
 
 
@@ -29,14 +30,14 @@ class Pace:
         shown = self._shown.get(pair)
         if shown is None or now_ns - shown >= self.every_ns or now_ns == shown:
             self._shown[pair] = now_ns
-            self._forget(pair, bar.open_time)
+            self._forget(pair, place(bar))
             return True
-        self._held.setdefault(pair, {})[bar.open_time] = bar
+        self._held.setdefault(pair, {})[place(bar)] = bar
         return False
 
-    def close(self, contract: str, timeframe: str, open_time: int) -> None:
+    def close(self, bar: Bar) -> None:
         """Drop what is kept of a bar that has closed."""
-        self._forget((contract, timeframe), open_time)
+        self._forget((bar.contract, bar.timeframe), place(bar))
 
     def end(self, timeframe: str) -> None:
         """Drop what is known of a timeframe that was removed."""
@@ -50,16 +51,16 @@ class Pace:
         for pair in [pair for pair in self._held if now_ns - self._shown[pair] >= self.every_ns]:
             self._shown[pair] = now_ns
             held = self._held.pop(pair)
-            bars += [held[open_time] for open_time in sorted(held)]
+            bars += [held[at] for at in sorted(held)]
         return bars
 
     def next_due(self) -> int | None:
         """Return when `due` will have something; None: not until another update is kept."""
         return min((self._shown[pair] + self.every_ns for pair in self._held), default=None)
 
-    def _forget(self, pair: tuple[str, str], open_time: int) -> None:
+    def _forget(self, pair: tuple[str, str], at: int) -> None:
         held = self._held.get(pair)
         if held is not None:
-            held.pop(open_time, None)
+            held.pop(at, None)
             if not held:
                 del self._held[pair]

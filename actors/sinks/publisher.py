@@ -93,7 +93,7 @@ class PublisherActor(Publisher[BarSubscription]):
 
     def _offer_closed(self, subscription: BarSubscription, bar: Bar) -> None:
         if subscription.pace is not None:
-            subscription.pace.close(bar.contract, bar.timeframe, bar.open_time)
+            subscription.pace.close(bar)
         subscription.mailbox.offer(bar, self.path)
 
     def _end(self, timeframe: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tickloom.actors.publishing import CloseAll, Subscribe
 from tickloom.actors.sinks.pace import Pace
@@ -47,7 +48,7 @@ def test_an_update_is_shown_at_most_once_in_the_time_and_what_is_held_is_the_lat
                 del latest[contract, open_time]
                 shown[contract].append(now)
         elif what == "close":
-            pace.close(contract, "1s", open_time)
+            pace.close(bar(number, open_time=open_time, contract=contract, final=True))
             latest.pop((contract, open_time), None)
         else:
             due = pace.next_due()
@@ -158,3 +159,19 @@ def test_the_end_comes_without_what_was_held(published):
     published.tree.ref("/publisher").tell(CloseAll())
     published.wait(5)
     assert seen(slow) == [1]
+
+
+def test_a_bar_by_activity_is_not_shown_after_it_closed_though_its_open_time_went_back(published):
+    slow = published.subscribe("A", "3t")
+
+    def growing(close: int, open_time: int, number: int, final: bool = False) -> Bar:
+        return replace(bar(close, open_time=open_time, timeframe="3t", final=final), number=number)
+
+    published.say(growing(1, 9, 1), seconds=0.1)
+    published.say(growing(2, 9, 1), seconds=0.1)
+    published.say(growing(3, 4, 1), seconds=0.1)
+    published.say(closed=(growing(4, 4, 1, final=True),))
+    published.say(growing(5, 4, 2), seconds=0.1)
+    published.say(growing(6, 4, 2))
+    published.wait(5)
+    assert seen(slow) == [1, 4, 6], "the next bar, which opens at the same time, is another"
