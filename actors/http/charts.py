@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from tickloom.actors.bars.blocks import flag_names, rows_of, tail
+from tickloom.actors.bars.blocks import flag_names, place, places, rows_of, tail
 from tickloom.actors.sinks.history import Window
 from tickloom.messages.bars import Bar, BarFlag
 from tickloom.messages.market import Instrument
@@ -27,7 +27,8 @@ class Columns(msgspec.Struct, frozen=True):
 
     Times are ns since the Unix epoch, UTC (exact integers; a reader with floating-point numbers gets them to a
     microsecond). Prices are in points. `vwap` is null where nothing was traded, and in healed bars. `flags` are words
-    joined by `|`, as in `Session.table`. `closed` is false for a bar that is still open.
+    joined by `|`, as in `Session.table`. `closed` is false for a bar that is still open. `number` counts bars by
+    activity from 1 (see `Bar`); it is 0 for bars by time.
     """
 
     open_time: list[int]
@@ -44,12 +45,13 @@ class Columns(msgspec.Struct, frozen=True):
     revision: list[int]
     flags: list[str]
     closed: list[bool]
+    number: list[int]
 
 
 class Chart(msgspec.Struct, frozen=True):
     """Bars of a chart. `reset`: they are all there is; otherwise they replace and continue what was given before.
 
-    Bars are told apart by their open time.
+    Bars by time are told apart by their open time, those by activity by their number.
     """
 
     contract: str
@@ -60,7 +62,7 @@ class Chart(msgspec.Struct, frozen=True):
 
 def columns(bars: Iterable[Bar], instrument: Instrument) -> Columns:
     """Return bars as columns, with prices in points."""
-    rows = sorted(bars, key=lambda bar: bar.open_time)
+    rows = sorted(bars, key=place)
     price = instrument.to_price
     return Columns(
         open_time=[bar.open_time for bar in rows],
@@ -82,6 +84,7 @@ def columns(bars: Iterable[Bar], instrument: Instrument) -> Columns:
         revision=[bar.revision for bar in rows],
         flags=[flag_names(bar.flags) for bar in rows],
         closed=[bar.final for bar in rows],
+        number=[bar.number for bar in rows],
     )
 
 
@@ -99,15 +102,15 @@ def changing(window: Window) -> list[Bar]:
 
 
 def final_bars(window: Window, newest: int, after: int | None = None) -> list[Bar]:
-    """Return the final bars that opened later than `after` (ns), the newest so many of them, oldest first."""
+    """Return the final bars that come after the one at the place `after`, the newest so many of them, oldest first."""
     history = window.history
-    recent = history.recent if after is None else [bar for bar in history.recent if bar.open_time > after]
+    recent = history.recent if after is None else [bar for bar in history.recent if place(bar) > after]
     parts: list[Sequence[Bar]] = [recent[len(recent) - min(newest, len(recent)) :]]
     missing = min(newest, history.rows) - len(parts[0])
     for block in reversed(history.blocks):
         if missing <= 0:
             break
-        wanted = len(block) if after is None else len(block) - int(np.searchsorted(block.open_time, after, "right"))
+        wanted = len(block) if after is None else len(block) - int(np.searchsorted(places(block), after, "right"))
         if not wanted:
             break
         parts.append(rows_of(tail(block, min(wanted, missing))))
@@ -125,7 +128,8 @@ def newest_bars(window: Window, count: int, *, open_too: bool = True) -> list[Ba
 class Follower:
     """What one reader has been given of a window. Starts with the newest `count` bars.
 
-    A final bar never comes to stand before another one, so what opened after the last one given is all that is new.
+    A final bar never comes to stand before another one, so what comes after the last one given is all that is new. If
+    none is as late as that one, they are counted anew (the timeframe was removed and added again): all of it is told.
     """
 
     def __init__(self, count: int) -> None:
@@ -140,14 +144,18 @@ class Follower:
             fresh, news, self._given = not self._begun, [], {}
         else:
             live = changing(window)
+            newest = (live or final_bars(window, 1))[-1:]
+            anew = self._last is not None and any(place(bar) < self._last for bar in newest)
+            if anew:
+                self._last = None
             final = final_bars(window, self._count + 1, self._last)
-            fresh = not self._begun or len(final) > self._count
+            fresh = anew or not self._begun or len(final) > self._count
             if fresh:
                 news = newest_bars(window, self._count)
             else:
-                news = [bar for bar in (*final, *live) if self._given.get(bar.open_time) != bar]
+                news = [bar for bar in (*final, *live) if self._given.get(place(bar)) != bar]
             if final:
-                self._last = final[-1].open_time
-            self._given = {bar.open_time: bar for bar in live}
+                self._last = place(final[-1])
+            self._given = {place(bar): bar for bar in live}
         self._begun = True
         return fresh, news

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -168,6 +170,37 @@ def begin(gateway: tuple[Emulator, str]) -> Iterator[Callable[..., tickloom.Sess
     for session in made:
         if session.summary is None and session.started:
             session.stop()
+
+
+class Fed:
+    """A source that is fed by hand: prints of one contract, each with its stamp."""
+
+    instruments = (Instrument("OIL", 1, 100, name="made up", calendar="24/7"),)
+
+    def __init__(self) -> None:
+        self._ready = threading.Event()
+
+    async def ticks(self) -> AsyncIterator[tickloom.Ticks]:
+        self._loop, self._queue = asyncio.get_running_loop(), asyncio.Queue[tickloom.Ticks]()
+        self._ready.set()
+        while True:
+            yield await self._queue.get()
+
+    def give(self, stamps: Sequence[int], price: float) -> None:
+        """Prints of size 1, each 0.01 above the one before."""
+        assert self._ready.wait(PATIENCE_S)
+        prices = [price + at / 100 for at in range(len(stamps))]
+        ticks = tickloom.Ticks("OIL", list(stamps), prices, [1] * len(stamps))
+        self._loop.call_soon_threadsafe(self._queue.put_nowait, ticks)
+
+
+@pytest.fixture
+def counted() -> Iterator[tuple[tickloom.Session, Fed]]:
+    """A session that makes bars of three prints, and what feeds it."""
+    fed = Fed()
+    settings = {"session.timeframes": "3t", "http.enabled": True, "http.port": 0}
+    with tickloom.Session(settings, source=fed) as session:
+        yield session, fed
 
 
 @pytest.fixture

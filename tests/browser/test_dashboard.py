@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
@@ -222,6 +223,31 @@ def test_bars_that_need_a_word_are_marked(flagged: str, window: Callable[..., An
     assert page.text("#rejects-total").startswith("318")
     assert "<b>not bold</b>" in page.text("#rejects"), "what comes from outside is text"
     page.picture("dashboard-flags")
+
+
+def test_every_bar_by_activity_is_a_candle_of_its_own(counted: Any, window: Callable[..., Any]) -> None:
+    session, fed = counted
+    now = time.time_ns()
+    page = window().open(session.dashboard)
+    page.find("#bars-table summary").click()
+    closes = "return [...document.querySelectorAll('#bars-table tbody tr td:nth-child(5)')].map((c) => c.textContent)"
+    fed.give([now] * 7, 70.0)
+    page.until(lambda: page.script(closes) == ["70.06", "70.05", "70.02"])
+    drawn = page.pixels()
+    fed.give([now] * 3, 71.0)
+    page.until(lambda: page.script(closes) == ["71.02", "71.01", "70.05", "70.02"])
+    fed.give([now - 2_000_000_000], 72.0)
+    page.until(lambda: page.script(closes) == ["72.00", "71.01", "70.05", "70.02"])
+    fed.give([now], 73.0)
+    page.until(lambda: page.script(closes) == ["73.00", "71.01", "70.05", "70.02"])
+    fed.give([now - 1_000_000_000], 74.0)
+    page.until(lambda: page.script(closes) == ["74.00", "73.00", "71.01", "70.05", "70.02"])
+    page.until(lambda: page.pixels() != drawn)
+    assert page.chart("bars") == "5"
+    page.driver.refresh()
+    page.until(lambda: page.chart("bars") == "5")
+    page.find("#bars-table summary").click()
+    page.until(lambda: page.script(closes) == ["74.00", "73.00", "71.01", "70.05", "70.02"])
 
 
 def test_every_control_has_a_name_and_text_has_contrast(flagged: str, window: Callable[..., Any]) -> None:

@@ -40,7 +40,7 @@ def look(contracts: int = 1, **fields: object) -> Look:
     names = [f"CON.F.US.MNQ.{n}" for n in range(contracts)]
     bars = Columns(
         *([[n * 60 * NS for n in range(3)]] * 2), *([[24_471.25, 24_471.0, 24_480.5]] * 4), *([[1_234] * 3] * 2),
-        [None] * 3, *([[0] * 3] * 3), ["", "", "gap"], [True, True, False],
+        [None] * 3, *([[0] * 3] * 3), ["", "", "gap"], [True, True, False], [0] * 3,
     )  # fmt: skip
     forms = [ContractForm(name, "MNQ", name[-5:], "", 0.25, 2) for name in names]
     usual: dict[str, object] = {
@@ -107,5 +107,5 @@ def test_the_report_has_the_last_bars_in_the_apis_own_words() -> None:
     assert told["bars"]["CON.F.US.MNQ.0"]["close"] == 24_480.5
     assert told["bars"]["CON.F.US.MNQ.0"]["flags"] == "gap"
     assert (told["health"]["status"], told["tree"]["path"], restarts(TREE)) == ("degraded", "/", 2)
-    empty = Columns(*([[]] * 14))
+    empty = Columns(*([[]] * 15))
     assert report(look(bars={"X": empty}))["bars"] == {"X": None}

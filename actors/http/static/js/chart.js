@@ -1,7 +1,11 @@
 // The chart of one contract and timeframe: candles, volume, and marks on bars that need a word.
 //
-// Bars are kept here by open time; the library is only told what changed. Drawing is left to the browser's next frame,
-// however many messages came before it.
+// Bars are kept here by their place on the time axis, which is their open time; the library is only told what changed.
+// Drawing is left to the browser's next frame, however many messages came before it.
+//
+// Bars by activity may share their open time, and a later one may open earlier, while the library wants times that rise.
+// Each has a candle of its own, in the order of their numbers; one that does not open later than the bar before it stands
+// a microsecond after it, which no label shows, and the readout and the table say when it really opened.
 
 import {
   CandlestickSeries,
@@ -15,6 +19,7 @@ import { count, fixed, moment } from "./format.js";
 
 const MOST = 3000; // bars kept; beyond it the oldest third goes
 const ROWS = 40; // bars in the table
+const APART = 1e-6; // seconds between bars that opened at one time: what a floating-point number of this size can tell
 
 /** What a mark says, in the order of the legend. */
 const FLAGS = {
@@ -43,6 +48,7 @@ export class BarChart {
   constructor() {
     this.frame = byId("chart");
     this.bars = new Map();
+    this.places = new Map(); // of bars by activity, by number
     this.order = [];
     this.dirty = new Set();
     this.whole = true;
@@ -126,8 +132,7 @@ export class BarChart {
   show(contract, timeframe) {
     this.contract = contract;
     this.timeframe = timeframe;
-    this.bars.clear();
-    this.order = [];
+    this.clear();
     this.whole = true;
     this.fresh = true;
     const price = { type: "price", precision: contract.decimals, minMove: contract.tick_size || 0.01 };
@@ -141,14 +146,13 @@ export class BarChart {
   take({ contract, timeframe, reset, bars }) {
     if (contract !== this.contract?.contract || timeframe !== this.timeframe) return;
     if (reset) {
-      this.bars.clear();
-      this.order = [];
+      this.clear();
       this.whole = true;
     }
     for (let i = 0; i < bars.open_time.length; i += 1) {
       const bar = Object.fromEntries(Object.keys(bars).map((name) => [name, bars[name][i]]));
       bar.words = bar.flags ? bar.flags.split("|") : [];
-      bar.time = bar.open_time / 1e9;
+      bar.time = this.place(bar);
       const known = this.bars.has(bar.time);
       this.bars.set(bar.time, bar);
       if (!known) {
@@ -159,10 +163,30 @@ export class BarChart {
     }
     if (this.whole) this.order.sort((a, b) => a - b);
     if (this.order.length > MOST) {
-      for (const time of this.order.splice(0, Math.floor(MOST / 3))) this.bars.delete(time);
+      for (const time of this.order.splice(0, Math.floor(MOST / 3))) {
+        this.places.delete(this.bars.get(time).number);
+        this.bars.delete(time);
+      }
       this.whole = true;
     }
     this.schedule();
+  }
+
+  clear() {
+    this.bars.clear();
+    this.places.clear();
+    this.order = [];
+  }
+
+  /** Where a bar stands on the time axis, in seconds. A bar by activity keeps its place while it grows. */
+  place({ open_time, number }) {
+    const time = open_time / 1e9;
+    if (number === 0) return time;
+    const known = this.places.get(number);
+    if (known !== undefined) return known;
+    const at = this.order.length > 0 ? Math.max(time, this.order.at(-1) + APART) : time;
+    this.places.set(number, at);
+    return at;
   }
 
   schedule() {
