@@ -81,7 +81,17 @@ def test_what_was_open_is_not_passed_on_after_it_closed_though_its_open_time_wen
     told.wait(1)
     told.give(4, wait=1)
     shown = [(bar.number, bar.trades, bar.final) for bar in told.heard()]
-    assert shown == [(1, 3, True), (2, 3, True), (3, 2, False)]
+    assert shown == [(1, 3, True), (2, 3, True), (3, 1, False), (3, 2, False)]
+
+
+def test_the_last_word_on_an_open_bar_is_passed_on_though_nothing_more_is_traded(told: Told) -> None:
+    told.give(0, wait=0.01)
+    told.give(0)
+    assert [bar.trades for bar in told.heard()] == [1], "too soon for another"
+    told.wait(0.05)
+    assert [bar.trades for bar in told.heard()] == [1, 2]
+    told.wait(1)
+    assert len(told.heard()) == 2
 
 
 @settings(max_examples=60, deadline=None)
