@@ -1,7 +1,8 @@
 """A sink of your own: every bar into a DuckDB file, once, whatever fails.
 
 `on_bars` writes in one transaction and replaces what it knows, so bars that come again, because a write failed or late
-ticks changed them, are no second rows. While the file cannot be written the sink's breaker is open and its bars wait;
+ticks changed them, are no second rows. Bars by ticks or volume may share their open time: their number is part of the
+key, and 0 for all others. While the file cannot be written the sink's breaker is open and its bars wait;
 the session does not notice.
 """
 
@@ -13,15 +14,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 from emulated import arguments, session_for
 
 import tickloom
 
 TABLE = """create table if not exists bars (
     contract varchar, timeframe varchar, open_time timestamptz, open double, high double, low double, close double,
-    volume bigint, trades bigint, revision bigint, flags varchar, primary key (contract, timeframe, open_time))"""
+    volume bigint, trades bigint, revision bigint, flags varchar, number bigint,
+    primary key (contract, timeframe, open_time, number))"""
 ROWS = """insert or replace into bars
-    select contract, ? , open_time, open, high, low, close, volume, trades, revision, flags from chunk"""
+    select contract, ? , open_time, open, high, low, close, volume, trades, revision, flags, number from chunk"""
 
 
 class DuckDBSink:
@@ -44,13 +47,15 @@ class DuckDBSink:
 
     def on_bars(self, bars: Sequence[tickloom.Bar]) -> None:
         """Write what has gathered: all of it, or none. Of bars that are there twice the last word counts."""
-        by_timeframe: dict[str, dict[tuple[str, int], tickloom.Bar]] = defaultdict(dict)
+        by_timeframe: dict[str, dict[tuple[str, int, int], tickloom.Bar]] = defaultdict(dict)
         for bar in bars:
-            by_timeframe[bar.timeframe][bar.contract, bar.open_time] = bar
+            by_timeframe[bar.timeframe][bar.contract, bar.open_time, bar.number] = bar
         self._connection.execute("begin")
         try:
             for timeframe, last in by_timeframe.items():
-                self._connection.register("chunk", self._session.as_table(last.values()))
+                numbers = pa.array([bar.number for bar in last.values()])
+                chunk = self._session.as_table(last.values()).append_column("number", numbers)
+                self._connection.register("chunk", chunk)
                 self._connection.execute(ROWS, [timeframe])
             self._connection.execute("commit")
         except BaseException:
@@ -63,7 +68,7 @@ def main() -> None:
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--file", type=Path, default=Path("bars.duckdb"))
     given = parser.parse_args()
-    with session_for(given.contract, ("1s", "5s", "1m"), live=given.live) as session:
+    with session_for(given.contract, ("1s", "5s", "1m", "1t"), live=given.live) as session:
         session.add_sink(DuckDBSink(session, given.file), name="duckdb")
         with session:
             time.sleep(given.seconds)

@@ -97,7 +97,7 @@ def test_the_sink_has_every_bar_in_duckdb_once(tmp_path: Path) -> None:
     assert lost == 0
     with duckdb.connect(str(tmp_path / "made.duckdb"), read_only=True) as connection:
         rows, keys = connection.execute(
-            "select count(*), count(distinct (contract, timeframe, open_time)) from bars"
+            "select count(*), count(distinct (contract, timeframe, open_time, number)) from bars"
         ).fetchall()[0]
         volumes = {v for (v,) in connection.execute("select sum(volume) from bars group by timeframe").fetchall()}
     assert rows == keys == closed
