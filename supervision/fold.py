@@ -60,6 +60,9 @@ class FoldActor(Actor, Generic[S]):
     def emit(self, output: Any) -> None:
         """Pass one output on. Called after the commit; a crash in here resumes with this same output."""
 
+    def on_done(self) -> None:
+        """Do what a batch gives occasion to, now that it is committed and its outputs are out. By default nothing."""
+
     def query(self, state: S, message: Any) -> Any:
         """Answer a control message from the committed state, without changing it.
 
@@ -129,6 +132,7 @@ class FoldActor(Actor, Generic[S]):
         place.done(count - aside, began, monotonic_ns())
         if outputs:
             self._emit_rest()
+        self.on_done()
         if place.wants_success:
             self._worked()
 

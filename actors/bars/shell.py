@@ -9,7 +9,7 @@ the incarnation.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -19,7 +19,6 @@ from tickloom.actors.bars.rolling import Branch, along
 from tickloom.actors.shell import RoutedActor, Routes
 from tickloom.actors.statistics.histogram import Histogram
 from tickloom.messages.bars import Bar, Bars, Reduced
-from tickloom.messages.market import NS
 from tickloom.messages.reports import Report, Withheld
 from tickloom.supervision import ActorContext, Fold, Ref
 
@@ -34,13 +33,6 @@ class Updates(msgspec.Struct, frozen=True):
     """Tell a timeframe how often to pass on updates of open bars: at most once in `every_ns`."""
 
     every_ns: int
-
-
-class Show(msgspec.Struct, frozen=True):
-    """What a timeframe tells itself when updates that its pace held back are to be passed on."""
-
-
-SHOW: Final = Show()
 
 
 class Receiver(Protocol):
@@ -116,9 +108,9 @@ class TimeframeActor(RoutedActor):
     """One timeframe's bars. Any ask is answered with the committed state.
 
     Without `statistics` nothing is measured. What closed, was revised or settled goes on at once. Updates of open bars
-    go on at most every `UPDATE_NS`, or as pressure tells (`Updates`), the latest of each bar, also where nothing more
-    is traded; they are a view of the state and nothing is lost with them. Where the fold says only which contracts it
-    touched, `opened` gives their open bars.
+    go on at most every `UPDATE_NS`, or as pressure tells (`Updates`), the latest of each bar; where nothing more is
+    traded, with the next beat of the clock. They are a view of the state and nothing is lost with them. Where the fold
+    says only which contracts it touched, `opened` gives their open bars.
     """
 
     def __init__(
@@ -138,13 +130,9 @@ class TimeframeActor(RoutedActor):
         self._touched: set[str] = set()
         self._updated_ns = 0
         self._every_ns = UPDATE_NS
-        self._waits = False
 
     def on_control(self, message: Any) -> Any:
-        """Pass on what its pace held back, or take up another pace; answer asks from the committed state."""
-        if isinstance(message, Show):
-            self._show()
-            return None
+        """Take up another pace of updates; answer asks from the committed state."""
         if isinstance(message, Updates):
             self._every_ns = message.every_ns
             return None
@@ -167,7 +155,6 @@ class TimeframeActor(RoutedActor):
         updates = self._take(now) if due else ()
         if news or updates:
             super().emit(msgspec.structs.replace(output, updated=updates, touched=()))
-        self._wait(now)
         if output.stop or now - self._reported_ns >= REPORT_NS:
             self._report(now)
 
@@ -178,18 +165,12 @@ class TimeframeActor(RoutedActor):
         self._updates, self._touched = {}, set()
         return updates
 
-    def _wait(self, now: int) -> None:
-        """Have this actor told when what is held back is due: nothing may be traded that would bring it along."""
-        if (self._updates or self._touched) and not self._waits:
-            self._waits = True
-            self.context.send_after(max(self._updated_ns + self._every_ns - now, 0) / NS, SHOW)
-
-    def _show(self) -> None:
-        self._waits = False
-        now = self.context.clock.monotonic_ns()
-        if now - self._updated_ns >= self._every_ns and (updates := self._take(now)):
-            super().emit(Bars(updates[0].timeframe, self.state.seq, updated=updates))
-        self._wait(now)
+    def on_done(self) -> None:
+        """Pass on what the pace held back, once it is due: every beat comes by here, be there trades or not."""
+        if self._touched or self._updates:
+            now = self.context.clock.monotonic_ns()
+            if now - self._updated_ns >= self._every_ns and (updates := self._take(now)):
+                super().emit(Bars(updates[0].timeframe, self.state.seq, updated=updates))
 
     def _stash(self, bars: Bars) -> None:
         for gone in (*bars.closed, *bars.settled):

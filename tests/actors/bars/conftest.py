@@ -112,7 +112,7 @@ def final_bars(outputs: Iterable[Bars]) -> list[Bar]:
 
 def rows_of(block: BarColumns) -> list[Bar]:
     """Return the bars of a block one by one."""
-    columns = (getattr(block, field).tolist() for field in BarColumns.__struct_fields__[2:])
+    columns = (getattr(block, field).tolist() for field in BarColumns.__struct_fields__[2:-1])
     return [Bar(block.contract, block.timeframe, *row) for row in zip(*columns, strict=True)]
 
 
@@ -296,7 +296,7 @@ class Loom:
     @staticmethod
     def as_oracle(bars: Iterable[Bar]) -> dict[tuple[str, int], tuple[Any, ...]]:
         """Return bars in the oracle's form."""
-        return {(bar.contract, bar.open_time): msgspec.structs.astuple(bar)[3:-1] for bar in bars}
+        return {(bar.contract, bar.open_time): msgspec.structs.astuple(bar)[3:-2] for bar in bars}
 
 
 def saved(state: Any, kind: type) -> Any:

@@ -13,6 +13,7 @@ from tickloom.actors.bars.activity import ActivityFold
 from tickloom.actors.bars.shell import TimeframeActor
 from tickloom.config.timeframes import Timeframe
 from tickloom.messages.bars import Bar, Bars
+from tickloom.messages.control import Beat
 from tickloom.messages.intake import Validated
 from tickloom.messages.market import NS, Trades
 from tickloom.supervision import Actor, ActorContext, ChildSpec, SupervisorSpec
@@ -53,6 +54,12 @@ class Told:
         self.tree.ref("/timeframe").offer(Validated(self.prints, (trades,)))
         self.wait(wait)
 
+    def beat(self) -> None:
+        """The clock says that time has passed."""
+        self.prints += 1
+        self.tree.ref("/timeframe").offer(Validated(self.prints, (Beat(recv_ns=T0),)))
+        self.dispatcher.run()
+
     def wait(self, seconds: float) -> None:
         self.dispatcher.run()
         self.dispatcher.clock.advance(seconds)
@@ -79,7 +86,9 @@ def test_what_was_open_is_not_passed_on_after_it_closed_though_its_open_time_wen
     told.give(4)  # nor this: the same bar, and now it opens earlier
     told.give(4, 4)  # it closed, and the next one opens at the same time
     told.wait(1)
+    told.beat()
     told.give(4, wait=1)
+    told.beat()
     shown = [(bar.number, bar.trades, bar.final) for bar in told.heard()]
     assert shown == [(1, 3, True), (2, 3, True), (3, 1, False), (3, 2, False)]
 
@@ -88,9 +97,13 @@ def test_the_last_word_on_an_open_bar_is_passed_on_though_nothing_more_is_traded
     told.give(0, wait=0.01)
     told.give(0)
     assert [bar.trades for bar in told.heard()] == [1], "too soon for another"
+    told.beat()
+    assert [bar.trades for bar in told.heard()] == [1], "and still"
     told.wait(0.05)
+    told.beat()
     assert [bar.trades for bar in told.heard()] == [1, 2]
     told.wait(1)
+    told.beat()
     assert len(told.heard()) == 2
 
 
