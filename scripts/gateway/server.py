@@ -31,6 +31,7 @@ from tickloom.scripts.gateway.truth import Truth
 
 _BUSY_S: Final = 0.001
 _IDLE_S: Final = 0.01
+_ALONE_S: Final = 0.05
 _BODY: Final = 256 * 1024
 
 
@@ -126,9 +127,9 @@ class GatewayServer:
         while True:
             more = self.beat()
             self.engine.market.prepare()
-            # When it is quiet, or nobody listens, there is no hurry: a tick is stamped when it happens.
-            busy = self.engine.busy and self.engine.connections
-            await asyncio.sleep(0 if more else _BUSY_S if busy else _IDLE_S)
+            # When it is quiet, or nobody is there, there is no hurry: a tick is stamped when it happens.
+            pause = _ALONE_S if not self.engine.connections else _BUSY_S if self.engine.busy else _IDLE_S
+            await asyncio.sleep(0 if more else pause)
 
     def _base(self, scheme: str) -> str:
         host, port = self._address
