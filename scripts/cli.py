@@ -54,7 +54,7 @@ def run(arguments: list[str] | None = None) -> int:
     os.environ.setdefault(NAMED_SHELL, "1")
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        app = make_app(NAME, given)
+        app = make_app(NAME, _typed() if COMPLETION in os.environ else given)
         if COMPLETION in os.environ:
             app(prog_name=NAME)  # a shell wants words to complete; typer answers and leaves
         # by hand, because typer's own `main` takes interrupts, broken pipes and errors for itself
@@ -74,6 +74,12 @@ def run(arguments: list[str] | None = None) -> int:
         # a parser's error is typer's own or click's, depending on the version
         return _usage(error) if hasattr(error, "format_message") else output.fail(error)
     return 0
+
+
+def _typed() -> list[str]:
+    """Return what stands behind our name on the line that a shell wants completed: bash's, or another's."""
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
+    return line.split()[1:]
 
 
 def _usage(error: Any) -> int:

@@ -19,7 +19,7 @@ from typing import Any, Final, TextIO
 
 import msgspec
 
-from tickloom.actors.connection.errors import AuthenticationRefused, GatewayError, InsecureAddress
+from tickloom.actors.connection.failures import AuthenticationRefused, GatewayError, InsecureAddress
 from tickloom.actors.recorder.errors import LogError, LogWriteError
 from tickloom.config.calendars import CalendarError
 from tickloom.config.credentials import CredentialsError

@@ -10,6 +10,7 @@ import base64
 import contextlib
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -29,7 +30,6 @@ from tickloom.messages.records import ControlRecord, FrameRecord, Kind, unroll
 
 Format = Literal["parquet", "csv", "jsonl"]
 
-_SIDES = pa.array([side.name.lower() for side in Side], pa.utf8())
 _TIME = pa.timestamp("ns", "UTC")
 _COLUMNS = ["seq", "tick", "recv_ns", "ts_ns", "source", "contract", "price", "size", "side", "kind"]
 PRINTS = pa.schema(
@@ -147,7 +147,13 @@ def print_batches(reader: LogReader, from_ns: int | None = None, to_ns: int | No
 def _sides(rows: pa.RecordBatch) -> pa.Array:
     side = values(rows, "side", np.int8)
     known = np.where((side == Side.BUY) | (side == Side.SELL), side, np.int8(Side.UNKNOWN))
-    return pa.DictionaryArray.from_arrays(pa.array(known, pa.int8()), _SIDES)
+    return pa.DictionaryArray.from_arrays(pa.array(known, pa.int8()), _names_of_sides())
+
+
+@cache
+def _names_of_sides() -> pa.Array:
+    """Only when it is wanted: the first array that Arrow makes of Python objects imports pandas, where it is there."""
+    return pa.array([side.name.lower() for side in Side], pa.utf8())
 
 
 def _parquet(reader: LogReader, file: BinaryIO, from_ns: int | None, to_ns: int | None) -> int:

@@ -1,12 +1,12 @@
 """The commands, one module each, and the app they hang on.
 
-Only the module of the command that was asked for is imported: `tickloom config check` need not wait for what a live
-session is made of. Help, completion and a command that does not exist want all of them.
+Only the module of the command that was asked for, or is being completed, is imported: `tickloom config check` need not
+wait for what a live session is made of. The list of commands and a command that does not exist want all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module, metadata
 from typing import Annotated, Final
 
@@ -41,7 +41,8 @@ def make_app(name: str, arguments: Sequence[str]) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     asked = arguments[0] if arguments else ""
-    for module in [MODULES[asked]] if asked in MODULES else MODULES.values():
+    wanted: Iterable[str] = [MODULES[asked]] if asked in MODULES else MODULES.values()
+    for module in () if list(arguments) == ["--version"] else wanted:
         import_module(f"{__name__}.{module}").register(app)
     return app
 

@@ -44,3 +44,29 @@ def test_python_dash_m_is_the_command_line() -> None:
     )
     assert done.stdout.startswith("tickloom ")
     assert done.stderr == ""
+
+
+def test_a_command_and_its_completion_wait_for_nothing_that_they_do_not_need() -> None:
+    code = """
+import os, sys
+from tickloom.scripts.cli import run
+
+def loaded():
+    return [n for n in ("pyarrow", "aiohttp", "pandas", "tickloom.session") if n in sys.modules]
+
+assert (run(["--version"]), run(["config", "show", "--json"])) == (0, 0)
+assert loaded() == [], loaded()
+os.environ |= {"_TICKLOOM_COMPLETE": "complete_bash", "COMP_WORDS": "tickloom config ", "COMP_CWORD": "2"}
+try:
+    run([])
+except SystemExit as end:
+    assert end.code == 0
+else:
+    raise AssertionError("it answers the shell, and leaves")
+assert loaded() == [], loaded()
+del os.environ["_TICKLOOM_COMPLETE"]
+assert run(["log", "inspect", "--help"]) == 0
+assert not {"aiohttp", "pandas"} & set(loaded()), loaded()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
