@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
+from functools import lru_cache
 from pathlib import Path
 
 import aiohttp
@@ -60,13 +61,32 @@ def is_loopback(host: str) -> bool:
 def tls_context(ca_file: Path | str | None = None) -> ssl.SSLContext:
     """Return a context that verifies certificates and host names, trusting also the CAs in `ca_file` (PEM).
 
+    It is one and the same, and not to be changed, until one of the files changes: to read the system's authorities
+    takes the loop some 30 ms and a megabyte, and every token, hub and reconnect asks for it.
+
     Raises:
         InsecureAddress: the file cannot be read or holds no certificate.
     """
+    system = ssl.get_default_verify_paths()
+    files = (system.cafile, system.capath, None if ca_file is None else str(ca_file))
+    return _trusting(files[2], tuple(map(_version, files)))
+
+
+def _version(path: str | None) -> tuple[int, ...]:
+    """Return what changes when the file does; nothing when there is none to look at."""
+    try:
+        found = Path(path).stat() if path else None
+    except OSError:
+        return ()
+    return (found.st_mtime_ns, found.st_size, found.st_ino) if found else ()
+
+
+@lru_cache(maxsize=4)
+def _trusting(ca_file: str | None, versions: tuple[tuple[int, ...], ...]) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if ca_file is not None:
         try:
-            context.load_verify_locations(cafile=str(ca_file))
+            context.load_verify_locations(cafile=ca_file)
         except OSError as error:  # ssl.SSLError is one
             raise InsecureAddress(
                 f"no certificate authority could be read from {ca_file}: {error.strerror or 'not PEM'}"

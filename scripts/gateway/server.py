@@ -31,7 +31,7 @@ from tickloom.scripts.gateway.truth import Truth
 
 _BUSY_S: Final = 0.001
 _IDLE_S: Final = 0.01
-_ALONE_S: Final = 0.05
+_ALONE_S: Final = 0.1
 _BODY: Final = 256 * 1024
 
 

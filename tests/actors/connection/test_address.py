@@ -76,6 +76,22 @@ def test_certificates_are_verified_and_a_ca_of_one_s_own_is_added_to_the_system_
     assert context.check_hostname
 
 
+def test_the_authorities_are_read_once_and_again_when_the_file_has_changed(tmp_path):
+    path = tmp_path / "ca.pem"
+    trustme.CA(organization_name="the first").cert_pem.write_to_path(path)
+    first = tls_context(path)
+    assert tls_context(path) is first
+    assert tls_context() is tls_context() is not first
+    trustme.CA(organization_name="the one that replaced it").cert_pem.write_to_path(path)
+    second = tls_context(path)
+
+    def trusts(context: ssl.SSLContext, name: str) -> bool:
+        return name in str(context.get_ca_certs())
+
+    assert (trusts(first, "the first"), trusts(first, "replaced it")) == (True, False)
+    assert (trusts(second, "the first"), trusts(second, "replaced it")) == (False, True)
+
+
 # ------------------------------------------------------------------------------------------ TLS, for real
 
 
