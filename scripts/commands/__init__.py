@@ -42,7 +42,9 @@ def make_app(name: str, arguments: Sequence[str]) -> typer.Typer:
     )
     asked = arguments[0] if arguments else ""
     wanted: Iterable[str] = [MODULES[asked]] if asked in MODULES else MODULES.values()
-    for module in () if list(arguments) == ["--version"] else wanted:
+    if list(arguments) == ["--version"] or asked in ("--show-completion", "--install-completion"):
+        wanted = ()
+    for module in wanted:
         import_module(f"{__name__}.{module}").register(app)
     return app
 
