@@ -355,9 +355,9 @@ class Actor(ActorBase):
         doze = self._dozing = batch is not None and self._linger > 0
         if not mailbox.rest(life.epoch, self._rouse, doze):
             return AGAIN
-        if self._leaving is None and not life.fenced and life.stop != "now":
-            return RESTING
-        return self._rest()
+        if self._leaving is not None or self._life.must_leave():  # type: ignore[redundant-expr]  # since then
+            return self._rest()
+        return RESTING
 
     def _patience(self) -> float | None:
         """How long to wait, now that it rests, before it takes its next turn unasked, in seconds; None: not at all."""

@@ -157,7 +157,7 @@ class FoldActor(Actor, Generic[S]):
             return
         self._phase = "emit"
         for index in range(memory.emitted, len(outputs)):
-            if life.fenced or life.stop == "now":
+            if life.must_leave():
                 break
             if self._faults is not None:
                 self._faults.pass_point(self.path, "on_emit", place.emitted, 1)
