@@ -9,7 +9,6 @@ Trades happen whole: the run that a due tick belongs to ends with the last print
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -91,15 +90,19 @@ class ModelMarket:
         for block, low, high in stream.tape.pieces(first, -1):
             index = np.arange(block.first + low, block.first + high)
             seconds = (self.start_ns + index * self._step_ns) // SECOND_NS
-            edges = [*np.flatnonzero(np.diff(seconds, prepend=seconds[0] - 1)).tolist(), high - low]
-            for a, b in itertools.pairwise(edges):
-                stream.bars.add(
-                    int(seconds[a]),
-                    block.price[low + a : low + b],
-                    block.size[low + a : low + b],
-                    block.first + low + a,
-                    block.first + low + b - 1,
-                )
+            heads = np.flatnonzero(np.diff(seconds, prepend=seconds[0] - 1))
+            tails = np.append(heads[1:], high - low) - 1
+            price, size = np.array(block.price[low:high]), np.array(block.size[low:high])
+            stream.bars.extend(
+                seconds[heads].tolist(),
+                price[heads].tolist(),
+                np.maximum.reduceat(price, heads).tolist(),
+                np.minimum.reduceat(price, heads).tolist(),
+                price[tails].tolist(),
+                np.add.reduceat(size, heads).tolist(),
+                index[heads].tolist(),
+                index[tails].tolist(),
+            )
 
     def advance(self, now_ns: int) -> list[Run]:
         """Let time pass to `now_ns`; return the ticks that happened, in order."""

@@ -62,17 +62,25 @@ class SecondBars:
 
     def add(self, second: int, price: list[float], size: list[int], first: int, last: int) -> None:
         """Count ticks `first` to `last`, all within `second`, in."""
+        self._count(second, [price[0], max(price), min(price), price[-1], sum(size), first, last])
+
+    def extend(self, seconds: list[int], *columns: list[float] | list[int]) -> None:
+        """Count whole rows in: of each second its open, high, low, close, volume and the numbers of its ticks."""
+        for second, *row in zip(seconds, *columns, strict=True):
+            self._count(second, row)
+
+    def _count(self, second: int, more: list[float | int]) -> None:
         row = self._rows.get(second)
         if row is None:
-            self._rows[second] = [price[0], max(price), min(price), price[-1], sum(size), first, last]
+            self._rows[second] = more
             if len(self._rows) > self._limit:
                 del self._rows[next(iter(self._rows))]
             return
-        row[1] = max(row[1], max(price))
-        row[2] = min(row[2], min(price))
-        row[3] = price[-1]
-        row[4] += sum(size)
-        row[6] = last
+        row[1] = max(row[1], more[1])
+        row[2] = min(row[2], more[2])
+        row[3] = more[3]
+        row[4] += more[4]
+        row[6] = more[6]
 
     def roll(self, from_second: int, to_second: int, unit: int, count: int) -> list[BarRow]:
         """Return the bars that open in [`from_second`, `to_second`), oldest first; seconds without trades make none."""
