@@ -154,7 +154,7 @@ def main() -> None:
                 "gateway.user_hub_url": gateway.user_hub_url,
                 "session.contracts": CONTRACTS,
                 "recorder.dir": str(Path(place) / "log"),
-                "supervision.processor": options.processor,
+                **({} if options.processor < 0 else {"supervision.processor": options.processor}),
             },
             credentials=tickloom.Credentials("bench", Secret(key), "benchmark"),
         )
