@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import Any, Final
 
 from tickloom.scripts.gateway.boards import DEPTH, QUOTE, Boards, wanted
@@ -67,6 +68,8 @@ class Engine:
         self.other_limit = SlidingWindow(200 if limited else 0, 60.0)
         self.users = UserStream(market.specs, market.start_ns, round(settings.user_event_s * SECOND_NS))
         self.connections: dict[str, HubConnection] = {}
+        self.on_arrival: Callable[[], object] = lambda: None
+        """Called when there is a connection more."""
         self.past: deque[HubConnection] = deque(maxlen=PAST)
         self.counters: Counter[str] = Counter()
         self._wire = TradeWire(market, settings.chaos_seed)
@@ -96,6 +99,7 @@ class Engine:
         if self.faults.muted(hub, now_ns):
             connection.mute()
         self.connections[name] = connection
+        self.on_arrival()
         self.counters[f"connected_{hub}"] += 1
         return connection
 

@@ -10,6 +10,7 @@ whoever holds the server calls `beat`, and time stands still in between if the c
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import ssl
 import time
@@ -57,6 +58,8 @@ class GatewayServer:
         self._runner: web.AppRunner | None = None
         self._pump: asyncio.Task[None] | None = None
         self._address = ("", 0)
+        self._arrival = asyncio.Event()
+        self.engine.on_arrival = self._arrival.set
 
     async def start(self) -> None:
         """Listen, and let time pass.
@@ -128,8 +131,13 @@ class GatewayServer:
             more = self.beat()
             self.engine.market.prepare()
             # When it is quiet, or nobody is there, there is no hurry: a tick is stamped when it happens.
-            pause = _ALONE_S if not self.engine.connections else _BUSY_S if self.engine.busy else _IDLE_S
-            await asyncio.sleep(0 if more else pause)
+            if more or self.engine.connections:
+                await asyncio.sleep(0 if more else _BUSY_S if self.engine.busy else _IDLE_S)
+                continue
+            self._arrival.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_ALONE_S):
+                    await self._arrival.wait()
 
     def _base(self, scheme: str) -> str:
         host, port = self._address

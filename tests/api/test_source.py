@@ -87,6 +87,10 @@ def test_its_ticks_become_bars_and_the_account_is_square(tmp_path: Path) -> None
         source.give(at(0))
         source.give(at(1, price=71.0))
         first = next(stream)
+        for _ in range(2000):  # health is told by a way of its own
+            if session.health().links:
+                break
+            threading.Event().wait(0.01)
         assert session.health().links == {"source": "up"}
         assert session.contracts == ("OIL",)
         assert {view.path for view in session.tree().walk()} >= {"/feed/source", "/recorder"}

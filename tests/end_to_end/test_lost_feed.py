@@ -18,6 +18,7 @@ import pytest
 import tickloom
 from tickloom.actors.recorder.reader import LogReader
 from tickloom.messages.control import Connected, Disconnected
+from tickloom.messages.intake import Frames
 from tickloom.scripts.emulator import Emulator
 
 MNQ = "CON.F.US.MNQ.Z25"
@@ -67,12 +68,21 @@ def links(log: Path) -> list[type]:
         return [type(item) for item in items if isinstance(item, Connected | Disconnected)]
 
 
-def wait_for(command: Any, log: Path, wanted: list[type]) -> None:
-    """Wait until the log's links are these; the command must go on meanwhile."""
+def prints(log: Path) -> int:
+    """How many prints are on the disk."""
+    if not any(log.glob("*.arrows")):
+        return 0
+    with LogReader(log) as reader:
+        items = (numbered.item for numbered in reader.items())
+        return sum(len(item.prints) for item in items if isinstance(item, Frames) and item.prints is not None)
+
+
+def wait_for(command: Any, log: Path, wanted: list[type], least: int = 0) -> None:
+    """Wait until the log's links are these, and it has so many prints; the command must go on meanwhile."""
     pause, end = threading.Event(), time.monotonic() + 40
-    while links(log) != wanted:
+    while links(log) != wanted or prints(log) < least:
         assert command.process.poll() is None, command.err
-        assert time.monotonic() < end, (links(log), command.err)
+        assert time.monotonic() < end, (links(log), prints(log), command.err)
         pause.wait(0.1)
 
 
@@ -101,6 +111,7 @@ def test_a_feed_that_is_lost_for_good_ends_the_command_with_its_summary_and_exit
     first = serve(key)
     port = urlsplit(first.api_url).port
     command = follow(start, first, key)
+    wait_for(command, tmp_path / "log", [Connected], least=1)
     first.stop()
     serve("another key altogether", port)  # whoever is there now knows neither our token nor our key
     assert command.finish() == 4
