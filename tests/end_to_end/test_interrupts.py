@@ -139,10 +139,17 @@ def test_a_replay_that_is_interrupted_sums_up_what_it_did(start: Start, tmp_path
     assert (summary["lost"], summary["ticks"] < 99) == (0, True)
 
 
+def wait_for_something_written(log: Path) -> None:
+    """Wait until there is something to read: one that ends before that leaves nothing."""
+    while not any(log.glob("*.arrows")) or LogReader(log, keep_index=False).last_seq is None:
+        os.sched_yield()
+
+
 def test_a_second_ctrl_c_leaves_at_once(start: Start, tmp_path: Path) -> None:
     demo = start("demo", "--seconds", "0", "--json", "--dir", "made")
     emulator = emulator_of(demo)
     demo.wait_for("the feed is up")
+    wait_for_something_written(tmp_path / "made" / "log")
     emulator.suspend()  # which now neither sends nor says goodbye
     try:
         demo.signal(INT)
@@ -163,9 +170,7 @@ def test_a_demo_that_is_killed_leaves_no_emulator_and_a_log_that_reads(start: St
     demo = start("demo", "--seconds", "0", "--dir", "made")
     emulator = emulator_of(demo)
     demo.wait_for("the feed is up")
-    log = tmp_path / "made" / "log"
-    while not any(log.glob("*.arrows")) or LogReader(log, keep_index=False).last_seq is None:
-        os.sched_yield()  # killed before anything was written, there is nothing to read
+    wait_for_something_written(tmp_path / "made" / "log")
     demo.signal(signal.SIGKILL)
     assert demo.finish() == -signal.SIGKILL
     assert gone(emulator)
