@@ -100,10 +100,7 @@ class FoldActor(Actor, Generic[S]):
 
     def _batch(self, batch: Batch) -> None:
         place = self._place
-        if not batch.attempts:  # as nearly always: `_admit` without a call
-            batch.attempts = 1
-            self._senders = batch.senders
-        elif not self._admit(batch):
+        if not self._admit(batch):
             return
         monotonic_ns = place.services.clock.monotonic_ns
         messages = batch.messages

@@ -50,20 +50,11 @@ class Lane:
 
     def accept(self, message: Any, sender: str) -> bool:
         """Append a message if that is all there is to it: no bound is reached, nobody waits, and nothing is refused."""
-        data = self.data
-        if len(data) >= self.capacity or self.waiting or self.barred or self._held is not None:
+        if len(self.data) >= self.capacity or self.waiting or self.barred or self._held is not None:
             return False
-        if self.max_bytes is not None:
-            if self.bytes >= self.max_bytes:
-                return False
-            weigh = self._weigh
-            if weigh is not None:
-                size = weigh(message)
-                self._sizes.append(size)
-                self.bytes += size
-        data.append(message)
-        self.senders.append(sender)
-        self.tally.put += 1
+        if self.max_bytes is not None and self.bytes >= self.max_bytes:
+            return False
+        self.append(message, sender)
         return True
 
     def append(self, message: Any, sender: str) -> None:

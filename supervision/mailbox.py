@@ -82,8 +82,7 @@ class Mailbox:
         with self.lock:
             accepted = lane.accept(message, sender)
             if accepted:
-                wake = self._rouse_for_data() if self._dozer is not None else self._sleeper
-                self._sleeper = None
+                wake = self._rouse_for_data()
             else:
                 made: list[Waiter] = []  # one, if it has to wait
 

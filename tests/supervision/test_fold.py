@@ -382,3 +382,14 @@ def test_what_a_fenced_incarnation_still_lets_go_does_not_count(plant, kit, unti
             gate.set()
     until(lambda: tree.snapshot().find("/a").unemitted == 0)
     assert out == [(1, "first"), (2, "first"), (2, "second"), (2, "third")]
+
+
+def test_each_incarnation_has_what_is_not_out_to_itself(plant, kit, until):
+    """So that one which was given up in the midst of an output, and then counts it, counts it for nobody."""
+    tree = plant(kit.worker("a", backoff=AT_ONCE))
+    place = tree._services.find("/a")
+    earlier = place.memory
+    tree.ref("/a").tell(kit.crash)
+    until(lambda: tree.snapshot().find("/a").epoch == 2)
+    earlier.emitted = 7
+    assert (place.memory.state, place.memory.emitted) == (earlier.state, 0)
