@@ -19,15 +19,14 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="threads are kept to 
 
 
 class Feed:
-    """A print every few milliseconds."""
+    """One print."""
 
     instruments = (tickloom.Instrument("OIL", 1, 100),)
 
     async def ticks(self) -> AsyncIterator[tickloom.Ticks]:
-        """Yield them."""
-        while True:
-            yield tickloom.Ticks("OIL", [time.time_ns()], [70.0], [1])
-            await asyncio.sleep(0.005)
+        """Yield it."""
+        yield tickloom.Ticks("OIL", [time.time_ns()], [70.0], [1])
+        await asyncio.Event().wait()
 
 
 def threads_of(name: str) -> dict[str, set[int]]:

@@ -188,3 +188,13 @@ def test_every_contract_of_the_catalogue_can_be_served(play, contract):
         assert len(client.of("GatewayDepth")) > 3
 
     play(scenario, contracts=(contract,))
+
+
+def test_whoever_comes_wakes_a_gateway_that_has_slept_because_nobody_was_there(play):
+    async def scenario(gateway):
+        came = []
+        gateway.server.engine.on_arrival = lambda: came.append(len(gateway.server.engine.connections))
+        await gateway.hub()
+        assert came == [1]
+
+    play(scenario)
