@@ -30,17 +30,17 @@ SWITCH_S: Final = 0.0005
 
 def main() -> None:
     """Run the command line and leave the process with the documented exit code."""
-    raise_on_signals()
-    sys.setswitchinterval(SWITCH_S)
     try:
+        raise_on_signals()
+        sys.setswitchinterval(SWITCH_S)
         few_heaps()
         code = run()
+        leave_on_signals()
     except KeyboardInterrupt as interrupt:
         # with nothing but what is imported already: the interrupt may have come in the middle of an import
         tell("interrupted; nothing was left half-done")
         # and now: whatever a thread may still be busy with, the caller wants his terminal back
         os._exit(interrupt.code if isinstance(interrupt, Signalled) else INTERRUPTED)
-    leave_on_signals()
     sys.exit(code)
 
 
